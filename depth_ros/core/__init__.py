@@ -1,0 +1,1 @@
+"""The idea of the package in numpy: windows, alignment, streams, cameras, clouds."""

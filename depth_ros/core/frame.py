@@ -1,0 +1,66 @@
+"""What goes in and what comes out: `Frame`, `DepthFrame`, and `Quantity`, the meaning of a map."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from depth_ros.core.camera import Camera
+
+
+class Quantity(Enum):
+    """What the values of a map are. Affine: right up to one scale and one shift in the space named."""
+
+    DEPTH_METRIC = 'depth_metric'            # Z, m
+    DISPARITY_METRIC = 'disparity_metric'    # 1/Z, 1/m
+    DISPARITY_AFFINE = 'disparity_affine'    # scale / Z + shift
+    LOG_DEPTH_AFFINE = 'log_depth_affine'    # scale * log(1 + Z) + shift
+    DEPTH_AFFINE = 'depth_affine'            # scale * Z + shift
+
+    @property
+    def is_metric(self) -> bool:
+        return self in (Quantity.DEPTH_METRIC, Quantity.DISPARITY_METRIC)
+
+    @property
+    def grows_with_depth(self) -> bool:
+        return self not in (Quantity.DISPARITY_METRIC, Quantity.DISPARITY_AFFINE)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture as the camera gave it."""
+
+    rgb: np.ndarray                 # (H, W, 3) uint8
+    stamp_ns: int                   # of the exposure, never of "now"
+    camera: Camera | None = None    # None: uncalibrated
+    frame_id: str = ''              # optical frame: x right, y down, z forward
+
+
+@dataclass(frozen=True)
+class DepthFrame:
+    """The depth of one `Frame`: stamp, camera and frame_id are those of its picture."""
+
+    index: int                               # position in the stream, from 0
+    frame: Frame                             # the picture it belongs to (rectified, if that was asked for)
+    map: np.ndarray                          # (H, W) float32 in the family's own space, NaN where invalid
+    quantity: Quantity
+    depth_m: np.ndarray | None = None        # (H, W) float32 metres along Z, NaN where invalid; only if metric
+    confidence: np.ndarray | None = None     # (H, W) float32, 0..1
+    T_world_cam: np.ndarray | None = None    # (4, 4) float64; world = first camera of the segment, stream's unit
+    embedding: np.ndarray | None = None      # (D,) float32
+    scale: float = 1.0                       # map = scale * network output + shift
+    shift: float = 0.0
+    residual: float = 0.0                    # relative misfit of the last fit, 0 = perfect
+    segment: int = 0                         # increments where one scale ends (cut, reset)
+
+    @property
+    def stamp_ns(self) -> int:
+        return self.frame.stamp_ns
+
+    @property
+    def camera(self) -> Camera | None:
+        return self.frame.camera
+
+    @property
+    def frame_id(self) -> str:
+        return self.frame.frame_id

@@ -1,0 +1,1 @@
+"""The model families: what each is (a `Family`) and how its graphs are called."""

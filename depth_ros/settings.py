@@ -1,0 +1,154 @@
+"""Every setting, once: default, unit, limits and help. ROS parameters, CLI flags and the README table derive from it.
+
+A setting's name is its path: `family`, `cloud.stride_px`. `build` makes `Settings` of a flat mapping of such names.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from depth_ros.errors import SettingsError
+
+
+def option(default: Any, help: str, *, low: float | None = None, high: float | None = None,
+           choices: tuple[str, ...] = (), live: bool = False) -> Any:
+    """Return a dataclass field; `live` settings may change while a node runs."""
+    return field(default=default, metadata={'help': help, 'low': low, 'high': high, 'choices': choices, 'live': live})
+
+
+@dataclass(frozen=True)
+class AlignmentSettings:
+    """How successive maps are put on one scale."""
+
+    per_frame: str = option('auto', 'Fit each map of a single-picture network to the one before; auto: where the '
+                            'network is affine-invariant.', choices=('auto', 'on', 'off'))
+    cuts: bool = option(True, 'Start a new segment where the picture has nothing to do with the last one, or where a '
+                        'fit fails far beyond its running level.')
+    scale_low: float = option(0.2, 'A fit below this scale is not applied; the last good one holds.', low=1e-3, high=1.0)
+    scale_high: float = option(5.0, 'A fit above this scale is not applied; the last good one holds.', low=1.0, high=1e3)
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """What the pictures are and where their calibration comes from."""
+
+    model: str = option('rectified', 'rectified: pictures are pinhole pictures with matrix P; raw: rays follow K and D; '
+                        'rectify: undistort the picture first.', choices=('rectified', 'raw', 'rectify'))
+    file: str = option('', 'Calibration YAML as camera_calibration writes it; used instead of camera_info.')
+    fx_fy_cx_cy: str = option('', 'Pinhole intrinsics "fx,fy,cx,cy" in pixels of the input; used instead of camera_info.')
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """Where metres come from."""
+
+    source: str = option('family', 'family: metres only from a metric network; fixed: inverse depth [1/m] = scale * '
+                         'disparity + shift.', choices=('family', 'fixed'))
+    scale: float = option(1.0, 'For the source fixed: inverse depth per unit of disparity [1/m].', low=1e-9, high=1e9,
+                          live=True)
+    shift: float = option(0.0, 'For the source fixed: inverse depth at disparity 0 [1/m].', low=-1e3, high=1e3, live=True)
+    min_depth_m: float = option(0.05, 'Nearer metric depth becomes NaN [m].', low=0.0, high=1e3, live=True)
+    max_depth_m: float = option(100.0, 'Farther metric depth becomes NaN [m].', low=0.1, high=1e5, live=True)
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """The point cloud."""
+
+    rate_hz: float = option(10.0, 'Highest rate of the cloud, by the stamps of the pictures; 0: every frame [Hz].',
+                            low=0.0, high=1000.0, live=True)
+    stride_px: int = option(1, 'Use every n-th pixel in both directions [px].', low=1, high=32, live=True)
+    min_depth_m: float = option(0.1, 'Drop nearer points [m].', low=0.0, high=1e3, live=True)
+    max_depth_m: float = option(20.0, 'Drop farther points [m].', low=0.1, high=1e5, live=True)
+    edge_ratio: float = option(0.08, 'Drop points whose depth jumps by more than this share to a neighbour on both '
+                               'sides of the ray; 0 keeps all.', low=0.0, high=10.0, live=True)
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What only a live node has."""
+
+    autostart: bool = option(True, 'Configure and activate at start; false: wait for a lifecycle manager.')
+    image_transport: str = option('raw', 'Subscribe to `image` (raw) or `image/compressed` (compressed).',
+                                  choices=('raw', 'compressed'))
+    camera_info_policy: str = option('latest', 'latest: the newest camera_info serves every picture; exact: only one '
+                                     'with the very stamp of the picture.', choices=('latest', 'exact'))
+    gap_s: float = option(2.0, 'A longer gap between stamps starts the stream anew [s].', low=0.01, high=3600.0, live=True)
+    diagnostics_period_s: float = option(1.0, 'Time between two messages on /diagnostics [s].', low=0.1, high=60.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings."""
+
+    family: str = option('lite', 'Model family; `depth_ros models` lists them.')
+    weights: str = option('', 'File with the weights (a YAML description for the family onnx); empty: the shipped ones.')
+    backend: str = option('auto', 'What runs the network.', choices=('auto', 'onnx'))
+    threads: int = option(0, 'CPU threads of one inference; 0: all cores but one, at least one.', low=0, high=256)
+    length: int = option(0, 'Frames that one inference sees; 0: as the family was made.', low=0, high=512)
+    stride: int = option(0, 'New frames per inference; 0: as the family was made.', low=0, high=512)
+    alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    metric: MetricSettings = field(default_factory=MetricSettings)
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    node: NodeSettings = field(default_factory=NodeSettings)
+
+
+def options(cls: type = Settings, prefix: str = '') -> Iterator[tuple[str, Field]]:
+    """Yield (dotted name, dataclass field) of every setting, in order of declaration."""
+    for item in fields(cls):
+        if item.default_factory is not MISSING:
+            yield from options(item.default_factory, f'{prefix}{item.name}.')    # type: ignore[arg-type]
+        else:
+            yield prefix + item.name, item
+
+
+def build(values: Mapping[str, Any]) -> Settings:
+    """Return Settings with `values`, a flat mapping of dotted names, over the defaults.
+
+    Raises SettingsError for a name that is not known, a value of another type or outside its limits.
+    """
+    known = dict(options())
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f'did you mean {near[0]}?' if near else f'known: {", ".join(known)}'
+            raise SettingsError(f'unknown setting {name!r}; {hint}')
+    checked = {name: check(name, known[name], value) for name, value in values.items()}
+    return _assemble(Settings, '', checked)
+
+
+def flatten(settings: Settings) -> dict[str, Any]:
+    """Return {dotted name: value} of every setting."""
+    flat = {}
+    for name, _ in options():
+        value: Any = settings
+        for part in name.split('.'):
+            value = getattr(value, part)
+        flat[name] = value
+    return flat
+
+
+def check(name: str, item: Field, value: Any) -> Any:
+    """Return `value` as the type of the setting, or raise SettingsError with the limits."""
+    kind, meta = type(item.default), item.metadata
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise SettingsError(f'{name}={value!r}: expected {kind.__name__}, e.g. {item.default!r}')
+    if meta['choices'] and value not in meta['choices']:
+        raise SettingsError(f'{name}={value!r}: expected one of {", ".join(meta["choices"])}')
+    if meta['low'] is not None and not meta['low'] <= value <= meta['high']:
+        raise SettingsError(f'{name}={value!r}: expected {meta["low"]:g} to {meta["high"]:g}')
+    return value
+
+
+def _assemble(cls: type, prefix: str, values: Mapping[str, Any]) -> Any:
+    parts = {}
+    for item in fields(cls):
+        if item.default_factory is not MISSING:
+            parts[item.name] = _assemble(item.default_factory, f'{prefix}{item.name}.', values)    # type: ignore[arg-type]
+        elif prefix + item.name in values:
+            parts[item.name] = values[prefix + item.name]
+    return cls(**parts)
