@@ -1,0 +1,66 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = 'depth_ros'
+SHARE = f'share/{NAME}'
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    description='A temporally steady depth sensor out of one camera, live on ROS 2 and offline on recordings.',
+    license='Apache-2.0',
+    maintainer='The depth_ros authors',
+    maintainer_email='maintainers@depth-ros.invalid',
+    python_requires='>=3.10',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['models/weights/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (SHARE, ['package.xml']),
+        (f'{SHARE}/launch', glob('launch/*.launch.py')),
+        (f'{SHARE}/config', glob('config/*.*')),
+        (f'{SHARE}/config/recipes', glob('config/recipes/*.*')),
+    ],
+    zip_safe=False,
+    install_requires=[
+        'numpy>=1.24',
+        # Headless: servers and containers have no libGL, which the other build needs at import. A ROS installation
+        # brings its own OpenCV (python3-opencv), which serves as well.
+        'opencv-python-headless',
+        'onnxruntime',
+        'rosbags',
+        'typer',
+        'rich',
+        'pyyaml',
+    ],
+    extras_require={
+        # What a sourced ROS installation has, as wheels.
+        'ros': [
+            'ros-kilted-rclpy',
+            'ros-kilted-sensor-msgs',
+            'ros-kilted-geometry-msgs',
+            'ros-kilted-nav-msgs',
+            'ros-kilted-std-srvs',
+            'ros-kilted-diagnostic-msgs',
+            'ros-kilted-rmw-fastrtps-cpp',
+        ],
+        'torch': ['torch==2.13.0'],
+        'train': ['torch==2.13.0', 'onnx'],
+        'test': [
+            'pytest',
+            'ruff',
+            'mypy',
+            'types-PyYAML',
+            'colcon-core',
+            'colcon-python-setup-py',
+            'colcon-ros',
+        ],
+    },
+    entry_points={
+        'console_scripts': [
+            'depth_ros = depth_ros.commands:main',
+            'depth_node = depth_ros.ros.depth_node:main',
+        ],
+    },
+)
