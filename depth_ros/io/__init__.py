@@ -1,0 +1,1 @@
+"""Files and message layouts: where pictures come from and where depth goes. Needs no ROS installation."""
