@@ -25,6 +25,7 @@ class AlignmentSettings:
                             'network is affine-invariant.', choices=('auto', 'on', 'off'))
     cuts: bool = option(True, 'Start a new segment where the picture has nothing to do with the last one, or where a '
                         'fit fails far beyond its running level.')
+    gap_s: float = option(2.0, 'A longer gap between two stamps starts a new segment [s].', low=0.01, high=3600.0)
     scale_low: float = option(0.2, 'A fit below this scale is not applied; the last good one holds.', low=1e-3, high=1.0)
     scale_high: float = option(5.0, 'A fit above this scale is not applied; the last good one holds.', low=1.0, high=1e3)
 
@@ -74,7 +75,6 @@ class NodeSettings:
                                   choices=('raw', 'compressed'))
     camera_info_policy: str = option('latest', 'latest: the newest camera_info serves every picture; exact: only one '
                                      'with the very stamp of the picture.', choices=('latest', 'exact'))
-    gap_s: float = option(2.0, 'A longer gap between stamps starts the stream anew [s].', low=0.01, high=3600.0, live=True)
     diagnostics_period_s: float = option(1.0, 'Time between two messages on /diagnostics [s].', low=0.1, high=60.0)
 
 

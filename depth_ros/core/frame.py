@@ -51,6 +51,7 @@ class DepthFrame:
     scale: float = 1.0                       # map = scale * network output + shift
     shift: float = 0.0
     residual: float = 0.0                    # relative misfit of the last fit, 0 = perfect
+    held: bool = False                       # the last fit was refused, scale and shift are those before it
     segment: int = 0                         # increments where one scale ends (cut, reset)
 
     @property

@@ -66,13 +66,14 @@ class Window(Generic[Item]):
 
     indices: tuple[int, ...]
     items: tuple[Item, ...]
+    fresh: range                 # slots of the frames that no window held before
 
 
 class RollingWindow(Generic[Item]):
     """Collects frames into the windows that a `WindowSpec` asks for.
 
-    A stream shorter than a window, or its rest at the end, is filled up with its last frame: the position is then
-    repeated in `Window.indices`.
+    A stream shorter than a window, or its rest at the end, is filled up with its last frame: its position is then
+    repeated in `Window.indices`, outside `Window.fresh`.
     """
 
     def __init__(self, spec: WindowSpec) -> None:
@@ -89,17 +90,15 @@ class RollingWindow(Generic[Item]):
         self.slots.append(entry)
         self.pushed += 1
         self.fresh += 1
-        return self._take() if len(self.slots) == self.spec.length else None
+        return self.flush() if len(self.slots) == self.spec.length else None
 
     def flush(self) -> Window[Item] | None:
         """Return the last window, filled up with its last frame, or None if no frame is waiting."""
         if not self.fresh:
             return None
+        fresh = range(len(self.slots) - self.fresh, len(self.slots))
         self.slots += [self.slots[-1]] * (self.spec.length - len(self.slots))
-        return self._take()
-
-    def _take(self) -> Window[Item]:
         indices, items = zip(*self.slots, strict=True)
         self.slots = [self.slots[slot] for slot in self.spec.keyframes]
         self.fresh = 0
-        return Window(indices, items)
+        return Window(indices, items, fresh)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,16 @@ class SizeRule:
         return max(m, round(height * ratio / m) * m), max(m, round(width * ratio / m) * m)
 
 
+@dataclass(frozen=True)
+class GraphFile:
+    """Where a graph's weights lie and what they must be."""
+
+    path: Path
+    sha256: str = ''                          # '' where it is not known
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
 Infer = Callable[[Mapping[str, Graph], np.ndarray, Any], tuple[Prediction, Any]]
 
 
@@ -67,6 +78,6 @@ class Family:
     gives_pose: bool = False
     embedding_dim: int = 0                    # D, 0: none
     embedding_meaning: str = ''
-    weights: Mapping[str, str] = field(default_factory=dict)    # graph name -> shipped file, '' where none is
+    graphs: Mapping[str, GraphFile] = field(default_factory=dict)
     licence_code: str = 'Apache-2.0'
     licence_weights: str = ''

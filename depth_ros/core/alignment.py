@@ -1,0 +1,188 @@
+"""One scale for a whole stream: `fit_scale_shift`, `Stitcher` for windows, `ScaleLock` for single pictures.
+
+Maps are aligned in the family's own space as `scale * map + shift`. A fit that cannot be trusted is not applied: the last
+good one holds and the result says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from depth_ros.core.frame import Quantity
+from depth_ros.core.motion import measure_motion
+from depth_ros.core.window import WindowSpec
+from depth_ros.settings import AlignmentSettings
+
+FIT_PASSES = 12             # reweighting passes; fixed, so that a fit is a function of its input alone
+FIT_PIXELS = 5_000          # pixels a fit looks at, evenly spaced
+FIT_LEAST = 50              # fewer say nothing
+LEVEL_MEMORY = 0.8          # share of its past that the running residual keeps per fit
+CUT_RESIDUAL = 0.25         # a fit this bad
+CUT_FACTOR = 6.0            # and this many times worse than usual ends the segment
+LOCK_MEMORY = 0.99          # share of its correction that the scale lock keeps per frame: bounds the drift
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`scale * source + shift`, and how well that met its target."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+    residual: float = 0.0    # median misfit over the spread of the target: 0 perfect, 1 no relation
+    held: bool = False       # refused; scale and shift are those of the last good fit
+
+
+def fit_scale_shift(source: np.ndarray, target: np.ndarray, weight: np.ndarray | float = 1.0,
+                    symmetric: bool = False) -> tuple[float, float]:
+    """Return (scale, shift) that minimise the weighted squares of `scale * source + shift - target`.
+
+    scale = Cov(source, target) / Var(source), shift = mean(target) - scale * mean(source) (DVD, eq. 9), in float64.
+    Noise in the source pulls that scale towards 0. `symmetric` takes scale = std(target) / std(source) instead (reduced
+    major axis), which noise of equal share on both sides leaves alone, so that a chain of fits does not fade.
+    The scale of a constant source is 0.
+    """
+    x, y = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    w = np.broadcast_to(np.asarray(weight, np.float64), x.shape)
+    total = w.sum()
+    mean_x, mean_y = (w * x).sum() / total, (w * y).sum() / total
+    dx, dy = x - mean_x, y - mean_y
+    variance, covariance = (w * dx * dx).sum(), (w * dx * dy).sum()
+    if variance <= 0:
+        return 0.0, float(mean_y)
+    scale = covariance / variance
+    if symmetric:
+        scale = np.sign(covariance) * np.sqrt((w * dy * dy).sum() / variance)
+    return float(scale), float(mean_y - scale * mean_x)
+
+
+def fit_robustly(source: np.ndarray, target: np.ndarray, symmetric: bool = False) -> Fit | None:
+    """Return the fit of two maps of one shape that outliers do not move, or None if they do not allow one.
+
+    Iteratively reweighted least squares with Geman-McClure weights, the spread of the misfit taken anew each pass.
+    """
+    x, y = source.reshape(-1), target.reshape(-1)
+    step = max(1, len(x) // FIT_PIXELS)
+    x, y = x[::step].astype(np.float64), y[::step].astype(np.float64)
+    valid = np.isfinite(x) & np.isfinite(y)
+    x, y = x[valid], y[valid]
+    if len(x) < FIT_LEAST or _spread(x) <= 1e-6 * np.abs(x).max() or _spread(y) <= 0:
+        return None
+    weight: np.ndarray | float = 1.0
+    for _ in range(FIT_PASSES):
+        scale, shift = fit_scale_shift(x, y, weight, symmetric)
+        miss = np.abs(scale * x + shift - y)
+        weight = 1 / (1 + (miss / (3 * np.median(miss) + 1e-12 * np.abs(y).max())) ** 2) ** 2
+    return Fit(scale, shift, float(np.median(miss) / _spread(y)))
+
+
+def _spread(values: np.ndarray) -> float:
+    low, high = np.percentile(values, (10, 90))
+    return float(high - low) / 2
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """One map on the stream's scale."""
+
+    index: int           # position in the stream
+    slot: int            # in the window that brought it, where the rest of its prediction is
+    map: np.ndarray      # (h, w) float32
+    fit: Fit
+    segment: int
+
+
+class Stitcher:
+    """Puts the windows of one stream on the scale of its first one, and gives out every map exactly once, in order."""
+
+    def __init__(self, spec: WindowSpec, settings: AlignmentSettings, segment: int = 0) -> None:
+        self.spec = spec
+        self.settings = settings
+        self.segment = segment
+        self.fit = Fit()
+        self.level = 0.0                               # running residual
+        self.shared: dict[int, np.ndarray] = {}        # aligned maps of the frames that the next window holds again
+        self.waiting: list[Aligned] = []               # maps that the next window cross-fades
+
+    def add(self, indices: Sequence[int], fresh: range, maps: np.ndarray) -> list[Aligned]:
+        """Return the maps that this window settles, oldest first.
+
+        `indices` (T) are the stream positions of its slots, `fresh` the slots of new frames, `maps` (T, h, w).
+        """
+        if self.shared:
+            self._align(indices, maps)
+        aligned = (self.fit.scale * maps + self.fit.shift).astype(np.float32)
+        settled = self._cross_fade(aligned) if self.shared else self.flush()
+        new = [Aligned(indices[slot], slot, aligned[slot], self.fit, self.segment) for slot in fresh]
+        published = {item.index: item.map for item in settled + new}
+        self.shared = {indices[slot]: published.get(indices[slot], self.shared.get(indices[slot], aligned[slot]))
+                       for slot in self.spec.keyframes}
+        late = len(new) - sum(item.slot >= self.spec.length - self.spec.blend for item in new)
+        self.waiting = new[late:]
+        return settled + new[:late]
+
+    def flush(self) -> list[Aligned]:
+        """Return the maps that still wait for a next window."""
+        waiting, self.waiting = self.waiting, []
+        return waiting
+
+    def _align(self, indices: Sequence[int], maps: np.ndarray) -> None:
+        slots = range(self.spec.anchors)
+        if not slots:
+            return
+        fit = fit_robustly(maps[slots], np.stack([self.shared[indices[slot]] for slot in slots]))
+        if fit and self.settings.cuts and self.level and fit.residual > max(CUT_RESIDUAL, CUT_FACTOR * self.level):
+            self.segment, self.fit, self.level, self.shared = self.segment + 1, Fit(), 0.0, {}
+            return
+        self.fit = accept(fit, self.fit, self.settings)
+        if fit:
+            self.level = LEVEL_MEMORY * self.level + (1 - LEVEL_MEMORY) * fit.residual if self.level else fit.residual
+
+    def _cross_fade(self, aligned: np.ndarray) -> list[Aligned]:
+        first = self.spec.overlap - self.spec.blend
+        faded = []
+        for number, item in enumerate(self.flush()):
+            share = number / max(1, self.spec.blend - 1)    # 0 and 1 at the ends
+            faded.append(replace(item, map=(1 - share) * item.map + share * aligned[first + number]))
+        return faded
+
+
+class ScaleLock:
+    """Keeps the maps of a single-picture network on one scale.
+
+    Each map is fitted to the one before, seen from where the camera is now: moved along by the optical flow, and nearer
+    by the expansion of the picture. The correction fades slowly (LOCK_MEMORY), so that errors do not add up without end.
+    """
+
+    def __init__(self, quantity: Quantity, settings: AlignmentSettings) -> None:
+        self.quantity = quantity
+        self.settings = settings
+        self.fit = Fit()
+        self.last: tuple[np.ndarray, np.ndarray] | None = None    # thumbnail and its aligned map, (h, w) each
+
+    def __call__(self, map: np.ndarray, thumbnail: np.ndarray) -> tuple[np.ndarray, Fit]:
+        """Return the (h, w) map on the scale of the maps before it, and the fit that put it there."""
+        small = cv2.resize(map, thumbnail.shape[::-1], interpolation=cv2.INTER_AREA)
+        if self.last is not None:
+            motion = measure_motion(self.last[0], thumbnail)
+            expected = self._brought_nearer(motion.warp(self.last[1]), motion.expansion())
+            fit = fit_robustly(small, np.where(motion.consistent, expected, np.nan), symmetric=True)
+            if fit:
+                fit = replace(fit, scale=fit.scale ** LOCK_MEMORY if fit.scale > 0 else fit.scale,
+                              shift=fit.shift * LOCK_MEMORY)
+            self.fit = accept(fit, self.fit, self.settings)
+        self.last = thumbnail, (self.fit.scale * small + self.fit.shift).astype(np.float32)
+        return (self.fit.scale * map + self.fit.shift).astype(np.float32), self.fit
+
+    def _brought_nearer(self, map: np.ndarray, factor: float) -> np.ndarray:
+        if self.quantity is Quantity.LOG_DEPTH_AFFINE:
+            return map - np.log(factor)
+        return map / factor if self.quantity.grows_with_depth else map * factor
+
+
+def accept(fit: Fit | None, last: Fit, settings: AlignmentSettings) -> Fit:
+    """Return `fit`, or the `last` good one marked as held where `fit` is missing or beyond the limits of its scale."""
+    if fit is None or not settings.scale_low <= fit.scale <= settings.scale_high:
+        return replace(last, held=True, residual=fit.residual if fit else 1.0)
+    return fit

@@ -1,0 +1,172 @@
+"""The path of one frame: window, resize, infer, stitch, anchor, resize back. Node, bag tool and benchmark all push here."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from depth_ros.core.alignment import Aligned, ScaleLock, Stitcher
+from depth_ros.core.camera import rectify
+from depth_ros.core.frame import DepthFrame, Frame
+from depth_ros.core.metric import to_depth_m
+from depth_ros.core.motion import is_cut, thumbnail
+from depth_ros.core.window import RollingWindow, Window, WindowSpec
+from depth_ros.errors import InputError
+from depth_ros.settings import Settings
+
+if TYPE_CHECKING:
+    from depth_ros.families.family import Family, Graph, Prediction
+
+
+class Item(NamedTuple):
+    """What the window keeps of a frame."""
+
+    frame: Frame
+    small: np.ndarray     # thumbnail, (h', w') uint8
+    rgb: np.ndarray       # network size, (h, w, 3) uint8
+
+
+class DepthStream:
+    """Frames in, depth frames out: one for each, in order, on one scale per segment.
+
+    A segment ends by itself where the stream cannot go on: another picture size or camera, a stamp that goes back or
+    leaps, a cut. What was pushed before comes out before.
+    """
+
+    def __init__(self, family: 'Family', graphs: Mapping[str, 'Graph'], spec: WindowSpec, settings: Settings,
+                 info: Mapping[str, str] | None = None) -> None:
+        self.family = family
+        self.graphs = graphs
+        self.spec = spec
+        self.settings = settings
+        self.info = dict(info or {})                  # backend, weights and their hash, for diagnostics
+        self.resets: Counter[str] = Counter()         # how often a segment ended, by reason
+        self.seconds: dict[str, float] = {}           # stage -> time of the last push
+        self.segment = 0
+        self.pushed = 0
+        self._start()
+
+    def push(self, frame: Frame) -> list[DepthFrame]:
+        """Return the depth frames that this frame completes (often one), oldest first.
+
+        Raises InputError for a picture that is not (H, W, 3) uint8; the stream goes on as if it had not come.
+        """
+        if frame.rgb.ndim != 3 or frame.rgb.shape[2] != 3 or frame.rgb.dtype != np.uint8 or not frame.rgb.size:
+            raise InputError(f'picture is {frame.rgb.dtype} {frame.rgb.shape}, expected uint8 (height, width, 3)')
+        self.seconds = {}
+        frame = self._rectified(frame)
+        with self._timed('resize'):
+            small = thumbnail(frame.rgb)
+            h, w = self.family.size(*frame.rgb.shape[:2])
+            item = Item(frame, small, cv2.resize(frame.rgb, (w, h), interpolation=cv2.INTER_AREA))
+        reason = self._reason_to_start_anew(frame, small)
+        done = self.reset(reason) if reason else []
+        self.last = frame, small
+        self.pushed += 1
+        window = self.window.push(item)
+        return done + (self._infer(window) if window else [])
+
+    def flush(self) -> list[DepthFrame]:
+        """Return what still waits for frames to come, as at the end of a recording; the next frame starts anew."""
+        if self.last is None:
+            return []
+        window = self.window.flush()
+        done = self._infer(window) if window else []
+        done += [self._finish(aligned) for aligned in self.stitcher.flush()]
+        self.segment = self.stitcher.segment + 1
+        self._start()
+        return done
+
+    def reset(self, reason: str = 'asked for') -> list[DepthFrame]:
+        """Forget the past and start a new segment; return what was still waiting."""
+        if self.last is not None:
+            self.resets[reason] += 1
+        return self.flush()
+
+    @property
+    def fill(self) -> float:
+        """Share of the next window that is there."""
+        return min(1.0, (len(self.window.slots) + 1) / self.spec.length)
+
+    def _start(self) -> None:
+        self.window: RollingWindow[Item] = RollingWindow(self.spec)
+        self.stitcher = Stitcher(self.spec, self.settings.alignment, self.segment)
+        self.lock = self._make_lock()
+        self.state: Any = None                                   # what the family carries from window to window
+        self.first = self.pushed                                 # stream position of the segment's first frame
+        self.last: tuple[Frame, np.ndarray] | None = None        # newest frame and its thumbnail
+        self.waiting: dict[int, tuple[Item, 'Prediction']] = {}  # frames whose map is not settled yet
+
+    def _make_lock(self) -> ScaleLock | None:
+        single = self.spec.length == 1 and not self.family.carries_state
+        wanted = {'on': True, 'off': False, 'auto': single and not self.family.quantity.is_metric}
+        return ScaleLock(self.family.quantity, self.settings.alignment) if wanted[self.settings.alignment.per_frame] else None
+
+    def _rectified(self, frame: Frame) -> Frame:
+        if self.settings.camera.model != 'rectify' or frame.camera is None:
+            return frame
+        with self._timed('rectify'):
+            rgb, camera = rectify(frame.rgb, frame.camera)
+        return Frame(rgb, frame.stamp_ns, camera, frame.frame_id)
+
+    def _reason_to_start_anew(self, frame: Frame, small: np.ndarray) -> str:
+        if self.last is None:
+            return ''
+        last, last_small = self.last
+        if frame.rgb.shape != last.rgb.shape:
+            return 'picture size changed'
+        if frame.camera != last.camera:
+            return 'camera changed'
+        if frame.stamp_ns < last.stamp_ns:
+            return 'stamp went back'
+        if frame.stamp_ns - last.stamp_ns > self.settings.alignment.gap_s * 1e9:
+            return 'gap between stamps'
+        with self._timed('motion'):
+            return 'cut' if self.settings.alignment.cuts and is_cut(last_small, small) else ''
+
+    def _infer(self, window: Window[Item]) -> list[DepthFrame]:
+        with self._timed('infer'):
+            rgb = np.stack([item.rgb for item in window.items])    # (T, h, w, 3)
+            prediction, self.state = self.family.infer(self.graphs, rgb, self.state)
+        with self._timed('stitch'):
+            settled = self.stitcher.add(window.indices, window.fresh, prediction.maps)
+        self.waiting.update((window.indices[slot], (window.items[slot], prediction)) for slot in window.fresh)
+        return [self._finish(aligned) for aligned in settled]
+
+    def _finish(self, aligned: Aligned) -> DepthFrame:
+        item, prediction = self.waiting.pop(aligned.index)
+        map, fit, slot = aligned.map, aligned.fit, aligned.slot
+        if self.lock:
+            with self._timed('stitch'):
+                map, fit = self.lock(map, item.small)
+        with self._timed('resize back'):
+            height, width = item.frame.rgb.shape[:2]
+            map = _resize(map, height, width)
+            confidence = prediction.confidence
+            confidence = None if confidence is None else _resize(confidence[slot], height, width)
+        with self._timed('anchor'):
+            depth_m = to_depth_m(map, self.family.quantity, self.settings.metric)
+        return DepthFrame(
+            index=self.first + aligned.index, frame=item.frame, map=map, quantity=self.family.quantity, depth_m=depth_m,
+            confidence=confidence, T_world_cam=_at(prediction.T_ref_cam, slot), embedding=_at(prediction.embedding, slot),
+            scale=fit.scale, shift=fit.shift, residual=fit.residual, held=fit.held, segment=aligned.segment)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def _resize(map: np.ndarray, height: int, width: int) -> np.ndarray:
+    map = cv2.resize(map, (width, height), interpolation=cv2.INTER_LINEAR)
+    map[~np.isfinite(map)] = np.nan
+    return map
+
+
+def _at(values: np.ndarray | None, slot: int) -> np.ndarray | None:
+    return None if values is None else values[slot]

@@ -1,0 +1,1 @@
+"""What runs a graph: named numpy arrays in, named numpy arrays out."""
