@@ -1,0 +1,1 @@
+"""The networks, one torch file each, and the weights that the package ships."""

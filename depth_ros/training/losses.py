@@ -1,0 +1,139 @@
+"""The losses, one function each, with the paper they come from.
+
+Maps are (B, T, h, w), `weight` likewise, 0 where the truth is unknown; B clips of T frames. What is fitted or averaged is fitted
+or averaged over a whole clip, never per frame: a stream has one scale and shift.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CLIP = (1, 2, 3)
+
+
+def mean(x: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean over everything; 0 if all weights are."""
+    return (x * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def clip_mean(x: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean per clip (B, 1, 1, 1)."""
+    return (x * weight).sum(CLIP, keepdim=True) / weight.sum(CLIP, keepdim=True).clamp(min=1e-6)
+
+
+def standardise(target: Tensor, weight: Tensor) -> Tensor:
+    """Return the target shifted and scaled to mean 0 and mean deviation 1 over each clip (MiDaS, Ranftl et al. 2020, eq. 5)."""
+    centred = target - clip_mean(target, weight)
+    return centred / clip_mean(centred.abs(), weight).clamp(min=1e-6)
+
+
+def align(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return s * source + t with the s, t per clip that minimise the weighted squares to target (DVD, eq. 9)."""
+    ms, mt = clip_mean(source, weight), clip_mean(target, weight)
+    covariance = clip_mean((source - ms) * (target - mt), weight)
+    s = covariance / (clip_mean((source - ms).square(), weight) + 1e-6)
+    return s * (source - ms) + mt
+
+
+def fit_scale(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Return s (B, 1, 1, 1) > 0 with s * source closest to target in weighted squares."""
+    s = clip_mean(source * target, weight) / (clip_mean(source.square(), weight) + 1e-8)
+    return s.clamp(min=1e-6)
+
+
+def scale_and_shift_invariant(aligned: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean |aligned - target| with `aligned = align(prediction, target)` (MiDaS, eq. 1, whole clip instead of picture)."""
+    return mean((aligned - target).abs(), weight)
+
+
+def gradient_matching(aligned: Tensor, target: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
+    """Sum over scales of mean |dx R| + |dy R|, R = aligned - target (MiDaS, eq. 11; MegaDepth, Li & Snavely 2018)."""
+    residual = aligned - target
+    total = residual.new_zeros(())
+    for k in range(scales):
+        r, w = residual[..., ::2 ** k, ::2 ** k], weight[..., ::2 ** k, ::2 ** k]
+        total = total + mean((r[..., :, 1:] - r[..., :, :-1]).abs(), w[..., :, 1:] * w[..., :, :-1])
+        total = total + mean((r[..., 1:, :] - r[..., :-1, :]).abs(), w[..., 1:, :] * w[..., :-1, :])
+    return total
+
+
+def lmr_spatial(aligned: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean |dx p - dx d| + |dy p - dy d| (DVD, eq. 6 left; there in the latent space, here on the map)."""
+    return gradient_matching(aligned, target, weight, scales=1)
+
+
+def lmr_temporal(aligned: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean |dt p - dt d| at fixed pixels (DVD, eq. 6 right); 0 for a single frame."""
+    if aligned.shape[1] < 2:
+        return aligned.new_zeros(())
+    change = (aligned[:, 1:] - aligned[:, :-1]) - (target[:, 1:] - target[:, :-1])
+    return mean(change.abs(), weight[:, 1:] * weight[:, :-1])
+
+
+def temporal_gradient(aligned: Tensor, target: Tensor, weight: Tensor, references: int = 1) -> Tensor:
+    """Mean |(p_j - p_i) - (d_j - d_i)| over reference frames i < references <= j (PPVD, eq. 9, RTG); 0 for short clips.
+
+    Against slow drift, which differences of neighbours do not feel.
+    """
+    if aligned.shape[1] <= references:
+        return aligned.new_zeros(())
+    residual = aligned - target
+    total = residual.new_zeros(())
+    for i in range(references):
+        change = residual[:, references:] - residual[:, i:i + 1]
+        total = total + mean(change.abs(), weight[:, references:] * weight[:, i:i + 1])
+    return total / references
+
+
+def silog(prediction: Tensor, target: Tensor, weight: Tensor, mean_share: float = 1.0) -> Tensor:
+    """sqrt(mean g^2 - mean_share * (mean g)^2), g = log prediction - log target, per clip (Eigen et al. 2014, eq. 4).
+
+    With mean_share 1 a common factor costs nothing. Weights must be 0 where target is not positive.
+    """
+    g = torch.where(weight > 0, prediction.clamp(min=1e-4).log() - target.clamp(min=1e-4).log(), 0.0)
+    variance = clip_mean(g.square(), weight) - mean_share * clip_mean(g, weight).square()
+    return (variance.clamp(min=0) + 1e-6).sqrt().mean()
+
+
+def pose(motion: Tensor, truth: Tensor, known: Tensor, floor: float = 0.02) -> tuple[Tensor, Tensor]:
+    """Return the rotation's error [rad] and the translation's, relative to max(length, floor).
+
+    motion and truth (B, T, 6): rotation vector and translation of T_prev_cam; known (B, T, 2) weights of the two parts.
+    The split follows PoseNet (Kendall et al. 2015, eq. 2).
+    """
+    rotation = (motion[..., :3] - truth[..., :3]).abs().sum(-1)
+    length = truth[..., 3:].norm(dim=-1).clamp(min=floor)
+    translation = (motion[..., 3:] - truth[..., 3:]).abs().sum(-1) / length
+    return mean(rotation, known[..., 0]), mean(translation.clamp(max=3), known[..., 1])
+
+
+def confidence(predicted: Tensor, error: Tensor, weight: Tensor, scale: float = 0.3) -> Tensor:
+    """Cross-entropy of the predicted confidence to exp(-error / scale): 1 where the map is right (as in DUSt3R's intent, bounded)."""
+    wanted = torch.exp(-error.detach().abs() / scale)
+    return mean(F.binary_cross_entropy(predicted.clamp(1e-4, 1 - 1e-4), wanted, reduction='none'), weight)
+
+
+def rigid_flow(disparity: Tensor, K: Tensor, T_prev_cam: Tensor, stride: int = 8) -> tuple[Tensor, Tensor]:
+    """Return where each cell of a grid lies in the previous frame, as a displacement in cells (B, 2, h/s, w/s), and whether inside.
+
+    disparity (B, h, w) [1/m], K (B, 3, 3), T_prev_cam (B, 4, 4) [m]. With d = 1/Z the point is, up to a factor,
+    p = K (R K^-1 (u, v, 1) + t d), which also holds at infinity.
+    """
+    d = disparity[:, stride // 2::stride, stride // 2::stride]
+    h, w = d.shape[-2:]
+    v, u = torch.meshgrid(torch.arange(h, device=d.device), torch.arange(w, device=d.device), indexing='ij')
+    centre = (stride - 1) / 2
+    uv1 = torch.stack([u * stride + centre, v * stride + centre, torch.ones_like(u)]).to(d).flatten(1)          # (3, N)
+    ray = T_prev_cam[:, :3, :3] @ torch.linalg.inv(K) @ uv1
+    p = K @ (ray + T_prev_cam[:, :3, 3:] * d.flatten(1)[:, None])                                           # (B, 3, N)
+    uv = p[:, :2] / p[:, 2:].clamp(min=1e-3)
+    edge = torch.tensor([disparity.shape[-1] - 1, disparity.shape[-2] - 1], device=d.device)[:, None]
+    inside = ((uv >= 0) & (uv <= edge)).all(1) & (p[:, 2] > 1e-3)
+    return ((uv - uv1[:2]) / stride).unflatten(-1, (h, w)), inside.unflatten(-1, (h, w))
+
+
+def flow(predicted_cells: Tensor, truth_cells: Tensor, weight: Tensor) -> Tensor:
+    """Mean end-point error in cells, L1 (RAFT, eq. 7, one iteration). Maps (B, 2, h, w), weight (B, h, w)."""
+    return mean((predicted_cells - truth_cells).abs().sum(1), weight)
