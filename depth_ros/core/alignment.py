@@ -15,7 +15,8 @@ from depth_ros.core.motion import measure_motion
 from depth_ros.core.window import WindowSpec
 from depth_ros.settings import AlignmentSettings
 
-FIT_PASSES = 12             # reweighting passes; fixed, so that a fit is a function of its input alone
+FIT_PASSES = 8              # reweighting passes; fixed, so that a fit is a function of its input alone
+FIT_LINES, FIT_JUDGES = 64, 500    # lines through two pixels to start from, and the pixels that judge them
 FIT_PIXELS = 5_000          # pixels a fit looks at, evenly spaced
 FIT_LEAST = 50              # fewer say nothing
 LEVEL_MEMORY = 0.8          # share of its past that the running residual keeps per fit
@@ -60,7 +61,8 @@ def fit_scale_shift(source: np.ndarray, target: np.ndarray, weight: np.ndarray |
 def fit_robustly(source: np.ndarray, target: np.ndarray, symmetric: bool = False) -> Fit | None:
     """Return the fit of two maps of one shape that outliers do not move, or None if they do not allow one.
 
-    Iteratively reweighted least squares with Geman-McClure weights, the spread of the misfit taken anew each pass.
+    Starts from the best of a fixed set of lines through two pixels (least median of squares, Rousseeuw 1984), which up
+    to half of the pixels cannot spoil; then reweighted least squares with Geman-McClure weights.
     """
     x, y = source.reshape(-1), target.reshape(-1)
     step = max(1, len(x) // FIT_PIXELS)
@@ -69,12 +71,24 @@ def fit_robustly(source: np.ndarray, target: np.ndarray, symmetric: bool = False
     x, y = x[valid], y[valid]
     if len(x) < FIT_LEAST or _spread(x) <= 1e-6 * np.abs(x).max() or _spread(y) <= 0:
         return None
-    weight: np.ndarray | float = 1.0
+    scale, shift = _line_of_the_majority(x, y)
     for _ in range(FIT_PASSES):
-        scale, shift = fit_scale_shift(x, y, weight, symmetric)
         miss = np.abs(scale * x + shift - y)
         weight = 1 / (1 + (miss / (3 * np.median(miss) + 1e-12 * np.abs(y).max())) ** 2) ** 2
+        scale, shift = fit_scale_shift(x, y, weight, symmetric)
     return Fit(scale, shift, float(np.median(miss) / _spread(y)))
+
+
+def _line_of_the_majority(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    order, half = np.argsort(x, kind='stable'), len(x) // 2
+    pick = np.linspace(0, half - 1, FIT_LINES).astype(int)
+    low, high = order[pick], order[pick + half]                          # far apart in x
+    scale = (y[high] - y[low]) / np.maximum(x[high] - x[low], 1e-12)     # (lines)
+    shift = y[low] - scale * x[low]
+    judges = order[:: max(1, len(x) // FIT_JUDGES)]
+    miss = np.abs(scale[:, None] * x[judges] + shift[:, None] - y[judges])
+    best = int(np.argmin(np.median(miss, axis=1)))
+    return float(scale[best]), float(shift[best])
 
 
 def _spread(values: np.ndarray) -> float:
@@ -101,7 +115,7 @@ class Stitcher:
         self.settings = settings
         self.segment = segment
         self.fit = Fit()
-        self.level = 0.0                               # running residual
+        self.level: float | None = None                # running residual
         self.shared: dict[int, np.ndarray] = {}        # aligned maps of the frames that the next window holds again
         self.waiting: list[Aligned] = []               # maps that the next window cross-fades
 
@@ -132,12 +146,15 @@ class Stitcher:
         if not slots:
             return
         fit = fit_robustly(maps[slots], np.stack([self.shared[indices[slot]] for slot in slots]))
-        if fit and self.settings.cuts and self.level and fit.residual > max(CUT_RESIDUAL, CUT_FACTOR * self.level):
-            self.segment, self.fit, self.level, self.shared = self.segment + 1, Fit(), 0.0, {}
+        if fit and self.settings.cuts and self._is_cut(fit.residual):
+            self.segment, self.fit, self.level, self.shared = self.segment + 1, Fit(), None, {}
             return
         self.fit = accept(fit, self.fit, self.settings)
         if fit:
-            self.level = LEVEL_MEMORY * self.level + (1 - LEVEL_MEMORY) * fit.residual if self.level else fit.residual
+            self.level = LEVEL_MEMORY * (self.level or fit.residual) + (1 - LEVEL_MEMORY) * fit.residual
+
+    def _is_cut(self, residual: float) -> bool:
+        return self.level is not None and residual > max(CUT_RESIDUAL, CUT_FACTOR * self.level)
 
     def _cross_fade(self, aligned: np.ndarray) -> list[Aligned]:
         first = self.spec.overlap - self.spec.blend

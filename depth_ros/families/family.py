@@ -14,6 +14,8 @@ from depth_ros.core.window import WindowSpec
 class Graph(Protocol):
     """A network as a runtime runs it: named arrays in, named arrays out."""
 
+    inputs: dict[str, list[Any]]    # name -> shape, a word where it is free
+
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs by name."""
         ...

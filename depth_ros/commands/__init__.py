@@ -1,0 +1,50 @@
+"""The `depth_ros` program: one file per subcommand, loaded when it is called."""
+
+import sys
+from importlib import import_module
+
+from depth_ros.errors import DepthRosError
+
+COMMANDS = {
+    'process': 'Depth of a recording: bag, video or folder of pictures in; bag or folder out.',
+    'demo': 'Play a recording to a live node and show what it publishes.',
+    'bench': 'Time every stage on this machine.',
+    'models': 'List the model families.',
+    'train': 'Train a network of this package.',
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one subcommand; an error on purpose is one sentence and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ('-h', '--help'):
+        print(_overview())
+    elif arguments[0] == '--version':
+        from depth_ros import __version__
+        print(__version__)
+    elif arguments[0] not in COMMANDS:
+        sys.exit(_fail(f'unknown command {arguments[0]!r}; known: {", ".join(COMMANDS)}'))
+    else:
+        sys.exit(_run(*arguments))
+
+
+def _run(name: str, *arguments: str) -> int:
+    import typer
+
+    module = import_module(f'depth_ros.commands.{name}')
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(help=COMMANDS[name])(getattr(module, name))
+    try:
+        return int(app(list(arguments), prog_name=f'depth_ros {name}', standalone_mode=True) or 0)
+    except DepthRosError as error:
+        return _fail(str(error))
+
+
+def _fail(sentence: str) -> int:
+    print(f'depth_ros: {sentence}', file=sys.stderr)
+    return 2
+
+
+def _overview() -> str:
+    lines = [f'  {name:10}{help}' for name, help in COMMANDS.items()]
+    return '\n'.join(['usage: depth_ros COMMAND ...    (depth_ros COMMAND --help for its options)', '', *lines])
