@@ -134,7 +134,7 @@ class Geometry(nn.Module):
         self.to_embedding = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, cfg.embedding))
         self.to_motion = nn.Linear(cfg.embedding, 6)
         self.back = nn.Linear(cfg.embedding, c16)
-        self.back_flow = nn.Conv2d(12, c16, 1)
+        self.back_flow = nn.Conv2d(12, c16, 1, bias=False)
 
     def match(self, features: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
         """Return displacements to the previous frame (B, 2, h, w), in units of `grid`, and how sure the match is (B, 1, h, w)."""
@@ -241,7 +241,7 @@ class Lite(nn.Module):
         memory, memory_valid = self.empty_memory(rgb[:, 0])
         steps = []
         for t in range(T):
-            *step, memory, memory_valid = self.step(by_frame8[:, t], by_frame16[:, t], memory, memory_valid)
+            *step, memory, memory_valid = self.step(by_frame8[:, t], by_frame16[:, t], memory, memory_valid, first=t == 0)
             steps.append(step)
         tokens, motion, embedding, flow = (torch.stack(a, 1) for a in zip(*steps))
         disparity, confidence = self.decoder(tokens.flatten(0, 1), f8, f4, f2)
@@ -249,19 +249,27 @@ class Lite(nn.Module):
                 'T_prev_cam': rigid(motion.flatten(0, 1)).unflatten(0, (B, T)), 'motion': motion,
                 'pose_embedding': embedding, 'flow': flow}
 
-    def step(self, f8: Tensor, f16: Tensor, memory: Tensor, memory_valid: Tensor) -> tuple[Tensor, ...]:
-        """The coarse part of one frame: motion, attention, and what is remembered."""
+    def step(self, f8: Tensor, f16: Tensor, memory: Tensor, memory_valid: Tensor, first: bool = False) -> tuple[Tensor, ...]:
+        """The coarse part of one frame: motion, attention, and what is remembered.
+
+        `first` leaves out what an empty memory makes zero; the result is the same, it only trains faster.
+        """
         cfg = self.cfg
         old, previous = memory.split([cfg.frames * cfg.channels[3], 4 * cfg.match], 1)
         features = F.normalize(self.geometry.to_match(f8), dim=1)        # (B, match, h/8, w/8)
-        known = memory_valid[:, 0] if cfg.gem else torch.zeros_like(memory_valid[:, 0])
-        x, motion, embedding, flow = self.geometry(f16, features, F.pixel_shuffle(previous, 2), known)
+        if cfg.gem and not first:
+            x, motion, embedding, flow = self.geometry(f16, features, F.pixel_shuffle(previous, 2), memory_valid[:, 0])
+        else:
+            x, flow = f16, torch.zeros_like(features[:, :2])
+            motion, embedding = f16.new_zeros(len(f16), 6), f16.new_zeros(len(f16), cfg.embedding)
 
         x = x + self.place(grid(f16).expand(f16.shape[0], -1, -1, -1))
         tokens = x.flatten(2).transpose(1, 2)                            # (B, N, C)
         for block in self.spatial:
             tokens = block(tokens)
-        if cfg.temporal:
+        if first or not cfg.temporal:
+            tokens = self.temporal(tokens)
+        else:
             B, N, C = tokens.shape
             slots = old.reshape(B, cfg.frames, C, N)
             remembered = (slots.transpose(2, 3) + self.age[:, None]).flatten(1, 2)              # (B, frames * N, C)

@@ -188,9 +188,9 @@ def seen_by_a_camera(clip: Clip, rng: np.random.Generator) -> Clip:
     return clip
 
 
-def batches(world: Path, photos: Path, images: int, lengths: tuple[int, int], photo_share: float,
+def batches(world: Path, photos: Path, images: int, lengths: Sequence[int], photo_share: float,
             seed: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches of about `images` frames in clips of lengths[0]..lengths[1] frames, without end: rgb (B, T, 3, h, w) 0..1, disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4),
+    """Yield batches of about `images` frames in clips of one of these lengths, without end: rgb (B, T, 3, h, w) 0..1, disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4),
     K (B, 3, 3), scaled (B,), moves (B,). All clips of a batch have one of SHAPES."""
     rng = np.random.default_rng((13, seed))
     rendered: dict[int, list[Path]] = {w: [] for _, w in SHAPES}
@@ -199,7 +199,7 @@ def batches(world: Path, photos: Path, images: int, lengths: tuple[int, int], ph
     taught = sorted(photos.glob('*.npz'))
     while True:
         shape = SHAPES[int(rng.random() < 0.18)]
-        frames = int(rng.integers(lengths[0], lengths[1] + 1))
+        frames = int(rng.choice(lengths))
         clips = max(round(images / frames), 1)
         from_photos = int(clips * photo_share + rng.random())
         drawn = []

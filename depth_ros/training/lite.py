@@ -32,13 +32,13 @@ class Stage:
     name: str
     share: float                    # of the training time
     images: int                     # per step, frames times clips
-    frames: tuple[int, int]         # shortest and longest clip
+    frames: tuple[int, ...]         # lengths of clips to choose from
     photo_share: float
 
 
 STAGES = (
-    Stage('pictures', 0.5, images=16, frames=(1, 1), photo_share=0.5),
-    Stage('clips', 0.5, images=18, frames=(4, 8), photo_share=0.4),
+    Stage('pictures', 0.5, images=16, frames=(1,), photo_share=0.5),
+    Stage('clips', 0.5, images=24, frames=(4, 6, 8), photo_share=0.4),
 )
 WEIGHTS = {'ssi': 1.0, 'gradient': 0.5, 'silog': 0.5, 'temporal': 1.0, 'reference': 0.5, 'rotation': 10.0, 'translation': 0.1,
            'flow': 0.3, 'confidence': 0.1, 'level': 0.02}
@@ -74,7 +74,7 @@ def run_stage(stage: Stage, model, average, optimiser, batches: Iterator, out: P
     """Train until `until` seconds of `total` are spent; return the step and the seconds."""
     device = next(model.parameters()).device
     model.train()
-    if stage.frames[1] > 1:
+    if max(stage.frames) > 1:
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
