@@ -1,0 +1,171 @@
+"""The node: messages in, messages out, and the lifecycle around one worker."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
+
+from depth_ros.errors import DepthRosError
+from depth_ros.io.camera_msg import parse_intrinsics, read_calibration
+from depth_ros.pipeline import open_stream
+from depth_ros.ros import parameters
+from depth_ros.ros.diagnostics import PATIENCE_S, Statistics, WarnOnce, diagnose, report, values
+from depth_ros.ros.outputs import Outputs
+from depth_ros.ros.qos import subscribe
+from depth_ros.ros.worker import Worker
+
+
+class DepthNode(LifecycleNode):
+    """A camera topic in, depth topics out. Callbacks only hand over; all work is the worker's.
+
+    Raises SettingsError if a parameter that was given is not known or outside its limits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__('depth_node')
+        parameters.declare(self)
+        self.add_on_set_parameters_callback(
+            lambda changes: parameters.judge(self, changes, configured=self.worker is not None))
+        self.phase, self.failure = 'unconfigured', ''
+        self.worker: Worker | None = None    # while configured
+        self.inputs: list[Subscription] = []    # while active: picture, camera_info
+        self.active_since_s = 0.0
+        self.statistics, self.warn = Statistics(), WarnOnce(self.get_logger().warning)
+        self.publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_service(Trigger, '~/reset', self._on_reset)
+        # Steady clocks: with use_sim_time the node's own stands still until somebody publishes it.
+        settings, steady = parameters.read(self), Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(settings.node.diagnostics_period_s, self._report, clock=steady)
+        if settings.node.autostart:
+            self.starter = self.create_timer(0.0, self._autostart, clock=steady)
+
+    def _autostart(self) -> None:
+        self.starter.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt('configure', self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt('activate', self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        for subscription in self.inputs:
+            self.destroy_subscription(subscription)
+        self.inputs, self.phase = [], 'inactive'
+        if self.worker is not None:
+            self.worker.stop()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.on_deactivate(state)
+        if self.worker is not None:
+            self.worker.outputs.destroy()
+        self.worker, self.phase = None, 'unconfigured'
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self.on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self.on_cleanup(state)
+
+    def _attempt(self, name: str, transition: Callable[[], None]) -> TransitionCallbackReturn:
+        """Return whether the transition worked; rclpy would swallow the reason why not."""
+        try:
+            transition()
+        except Exception as error:
+            self.failure = str(error) if isinstance(error, DepthRosError) else f'{type(error).__name__}: {error}'
+            self.get_logger().error(f'cannot {name}: {self.failure}')
+            return TransitionCallbackReturn.FAILURE
+        self.failure = ''
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        settings = parameters.read(self)
+        if settings.camera.file:
+            read_calibration(settings.camera.file)
+        if settings.camera.fx_fy_cx_cy:
+            parse_intrinsics(settings.camera.fx_fy_cx_cy)
+        stream = open_stream(settings, live=True)
+        self.statistics, self.warn = Statistics(), WarnOnce(self.get_logger().warning)
+        outputs = Outputs(self, stream.family, stream.info, self.warn)
+        self.worker = Worker(stream, outputs, self.statistics, self.warn, lambda: parameters.read(self))
+        self.phase = 'inactive'
+        self.get_logger().info(f'configured: {", ".join(f"{key} {value}" for key, value in stream.info.items())}')
+
+    def _activate(self) -> None:
+        assert self.worker is not None
+        settings, worker = parameters.read(self).node, self.worker
+        topic, kind = ('image', Image) if settings.image_transport == 'raw' else ('image/compressed', CompressedImage)
+        worker.start(exact=settings.camera_info_policy == 'exact')
+        self.inputs = [subscribe(self, kind, topic, worker.on_image, self.warn),
+                       subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn)]
+        self.phase, self.active_since_s = 'active', time.monotonic()
+        self.get_logger().info(f'waiting for pictures on {self.inputs[0].topic_name}')
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self.worker is not None
+        response.message = 'the next picture starts a new segment' if self.worker else 'the node is not configured'
+        if self.worker is not None:
+            self.worker.reset_wanted = True
+        return response
+
+    def _report(self) -> None:
+        """Publish /diagnostics, and warn of what has not come by now."""
+        listeners = self.worker.outputs.listeners() if self.worker else 0
+        if self.phase == 'active' and time.monotonic() - self.active_since_s > PATIENCE_S:
+            self._warn_of_silence()
+        level, message = diagnose(self.phase, self.failure, self.statistics, listeners)
+        now = self.get_clock().now()
+        said = values(self.statistics, self.worker.stream.info if self.worker else {}, now.nanoseconds)
+        self.publisher.publish(report(now.to_msg(), self.get_fully_qualified_name(), level, message, said))
+
+    def _warn_of_silence(self) -> None:
+        if not self.statistics.arrivals.times_s:
+            name = self.inputs[0].topic_name
+            self.warn(f'no picture has come on {name}, which has {self.count_publishers(name)} publishers; remap '
+                      f'image to the topic of the camera, or set node.image_transport (ros2 topic info -v {name})')
+        elif self.statistics.camera_problem:
+            self.warn(self.statistics.camera_problem)
+
+    def close(self) -> None:
+        """End the thread and give everything back; the context may be gone already."""
+        if self.worker is not None:
+            self.worker.stop()
+        self.destroy_node()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; return the exit code."""
+    rclpy.init(args=args)
+    node, code = None, 0
+    try:
+        node = DepthNode()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except DepthRosError as error:
+        get_logger('depth_node').fatal(str(error))
+        code = 2
+    finally:
+        if node is not None:
+            node.close()
+        rclpy.try_shutdown()
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())
