@@ -39,8 +39,8 @@ def _full_camera(info: Any, K: list[float], D: list[float], R: list[float], P: l
     projection = (P[0], P[5], P[2], P[6]) if any(P) else None
     if model == 'rectified':
         if projection is None and any(D):
-            raise InputError('camera_info has distortion and no projection matrix P, so it tells nothing of a rectified '
-                             'picture; set camera.model to raw or rectify')
+            raise InputError('camera_info has distortion but no projection matrix P, so the picture is not rectified; '
+                             'set camera.model to raw or rectify')
         return Camera(info.height, info.width, *(projection or focal))
     distortion = {'distortion_model': info.distortion_model, 'D': tuple(D)} if any(D) else {}
     return Camera(info.height, info.width, *focal, **distortion, R=tuple(R) if any(R) else IDENTITY, P=projection)

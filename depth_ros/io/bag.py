@@ -1,0 +1,203 @@
+"""Recordings: ROS 2 bags (mcap, sqlite3) and ROS 1 bags, read with rosbags; no ROS installation needed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from depth_ros.core.camera import Camera
+from depth_ros.core.frame import Frame
+from depth_ros.errors import InputError
+from depth_ros.io.camera_msg import camera_from_info
+from depth_ros.io.image_msg import decoder_of
+from depth_ros.io.mcap_repair import copy_readable
+from depth_ros.io.messages import bag_typestore, stamp_ns
+from depth_ros.io.topics import PREFIX
+
+SUFFIXES = ('.mcap', '.db3', '.bag')
+INFO_TYPE = 'sensor_msgs/msg/CameraInfo'
+NO_PICTURES = ('32FC1', '16UC1', '64FC1')    # encodings of depth, not of pictures
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of a bag."""
+
+    name: str
+    msgtype: str
+    count: int
+
+
+@dataclass
+class Recording:
+    """A bag, the topics chosen in it and the part of it that is wanted."""
+
+    path: Path
+    image: Topic
+    info: Topic | None
+    rate_hz: float                   # of the pictures, about
+    start_ns: int | None = None      # log times; None: from the first, to the last
+    end_ns: int | None = None
+    notes: list[str] = field(default_factory=list)    # what could not be read
+    storage: Path | None = None                       # the file that is read instead, where `path` was cut off
+    scratch: TemporaryDirectory | None = None         # holds it
+
+    def frames(self, model: str, override: Callable[[int, int], Camera | None]) -> Iterator[tuple[int, Frame]]:
+        """Yield (log time ns, frame) in order. Raises InputError for the first picture that cannot be used.
+
+        A picture gets the camera that `override(height, width)` gives, else that of the last camera_info before it, or
+        of the first one if there was none before. Where the bag ends too early, the frames end there with a note.
+        """
+        infos = _Infos(self)
+        with open_reader(self.storage or self.path) as reader:
+            decode = decoder_of(self.image.msgtype)
+            assert decode is not None
+            for count, (connection, log_ns, raw) in enumerate(self.messages(reader, [self.image.name])):
+                try:
+                    msg = reader.deserialize(raw, connection.msgtype)
+                    rgb = decode(msg)
+                    height, width = rgb.shape[:2]
+                    camera = override(height, width) or infos.camera(log_ns, height, width, model)
+                except Exception as error:    # damaged bytes can raise anything
+                    raise InputError(f'{self.path.name}, picture {count} of {self.image.name}, '
+                                     f'{(log_ns - reader.start_time) / 1e9:.3f} s after the start: {error}') from error
+                yield log_ns, Frame(rgb, stamp_ns(msg.header), camera, msg.header.frame_id)
+
+    def messages(self, reader: Any, topics: Sequence[str]) -> Iterator[tuple[Any, int, bytes]]:
+        """Yield (connection, log time ns, raw) of the wanted part, until the end or, with a note, until the damage."""
+        connections = [item for item in reader.connections if item.topic in topics]
+        try:
+            yield from reader.messages(connections, start=self.start_ns, stop=self.end_ns) if connections else ()
+        except Exception as error:    # damaged bytes can raise anything
+            self.note(f'{self.path.name} is damaged and was read up to there ({_reason(error)})')
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+class _Infos:
+    """Follows the camera_info topic: which one belongs to a picture."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.messages = self._read(recording)
+        self.next = self.current = next(self.messages, None)
+
+    def camera(self, log_ns: int, height: int, width: int, model: str) -> Camera | None:
+        while self.next is not None and self.next[0] <= log_ns:
+            self.current, self.next = self.next, next(self.messages, None)
+        return camera_from_info(self.current[1], height, width, model) if self.current else None
+
+    @staticmethod
+    def _read(recording: Recording) -> Iterator[tuple[int, Any]]:
+        if recording.info is None:
+            return
+        with open_reader(recording.storage or recording.path) as reader:
+            for connection, log_ns, raw in recording.messages(reader, [recording.info.name]):
+                yield log_ns, reader.deserialize(raw, connection.msgtype)
+
+
+def is_bag(path: Path) -> bool:
+    """Return whether a path is a bag: a file of that name, or a folder with metadata.yaml or storage files."""
+    if path.is_dir():
+        return (path / 'metadata.yaml').exists() or bool(_storage_files(path))
+    return path.suffix in SUFFIXES
+
+
+def open_recording(path: Path, topic: str = '', start_s: float | None = None, end_s: float | None = None) -> Recording:
+    """Return the recording with its image topic (`topic`, or the only one) and the camera_info that belongs to it.
+
+    `start_s` and `end_s` count from the first message. Raises InputError if the bag is unreadable, or naming the image
+    topics there are if the choice is not clear.
+    """
+    storage, scratch, notes = path, None, []
+    if path.is_dir() and not (path / 'metadata.yaml').exists():
+        storage = _storage_files(path)[0]    # the recorder was killed before it wrote metadata.yaml
+    try:
+        opened = open_reader(storage)
+    except InputError:
+        scratch = TemporaryDirectory(prefix='depth_ros_')
+        storage = Path(scratch.name) / 'readable.mcap'
+        if not copy_readable(path, storage):
+            raise
+        notes.append(f'{path.name} was cut off; what is whole of it was read')
+        opened = open_reader(storage)
+    with opened as reader:
+        topics = list_topics(reader)
+        image = choose_image(topics, topic, path.name, lambda item: _is_depth(reader, item))
+        info = find_info(topics, image)
+        start_ns, end_ns = (None if offset is None else reader.start_time + round(offset * 1e9)
+                            for offset in (start_s, end_s))
+        rate_hz = (image.count - 1) * 1e9 / reader.duration if image.count > 1 and reader.duration > 0 else 30.0
+    return Recording(path, image, info, rate_hz, start_ns, end_ns, notes, storage, scratch)
+
+
+def open_reader(path: Path) -> closing[Any]:
+    """Return an open rosbags reader, to be used in a `with`. Raises InputError if the file is missing or damaged."""
+    from rosbags.highlevel import AnyReader
+
+    try:
+        reader = AnyReader([path], default_typestore=bag_typestore())
+        reader.open()
+        return closing(reader)
+    except Exception as error:    # damaged bytes can raise anything
+        remedy = {'.bag': 'rosbag reindex', '.mcap': 'mcap recover'}.get(path.suffix, 'ros2 bag reindex')
+        raise InputError(f'cannot read the bag {path.name} ({_reason(error)}); try `{remedy}`') from error
+
+
+def list_topics(reader: Any) -> list[Topic]:
+    """Return the topics in the order of their names."""
+    return [Topic(name, info.msgtype or '', info.msgcount) for name, info in sorted(reader.topics.items())]
+
+
+def choose_image(topics: Sequence[Topic], wanted: str, bag: str,
+                 is_depth: Callable[[Topic], bool] = lambda topic: False) -> Topic:
+    """Return the wanted image topic, or without a wish the only one: not ours, no depth, raw rather than compressed."""
+    images = {item.name.strip('/'): item for item in topics if decoder_of(item.msgtype) and item.count
+              and not item.name.startswith(PREFIX) and not item.name.endswith('compressedDepth')}
+    listed = ', '.join(item.name for item in images.values()) or 'none'
+    if wanted:
+        name = wanted.strip('/')
+        found = images.get(name) or images.get(f'{name}/compressed')
+        if not found:
+            raise InputError(f'{bag} has no pictures on {wanted}; its image topics: {listed}')
+        return found
+    twins = {f'{name}/compressed' for name in images}
+    choice = [item for name, item in images.items() if name not in twins]
+    if len(choice) > 1:
+        choice = [item for item in choice if not is_depth(item)]
+    if not choice:
+        others = ', '.join(f'{item.name} ({item.msgtype})' for item in topics) or 'none'
+        raise InputError(f'{bag} has no pictures; its topics: {others}')
+    if len(choice) > 1:
+        raise InputError(f'{bag} has several image topics, choose one as the topic: {listed}')
+    return choice[0]
+
+
+def _is_depth(reader: Any, topic: Topic) -> bool:
+    """Return whether the first picture of a topic is a depth image."""
+    connections = [item for item in reader.connections if item.topic == topic.name]
+    try:
+        connection, _, raw = next(reader.messages(connections))
+        return getattr(reader.deserialize(raw, connection.msgtype), 'encoding', '') in NO_PICTURES
+    except Exception:    # damaged: whoever chooses it will hear
+        return False
+
+
+def find_info(topics: Sequence[Topic], image: Topic) -> Topic | None:
+    """Return the camera_info topic beside the image topic, as image_transport has it, or the only one there is."""
+    infos = [item for item in topics if item.msgtype == INFO_TYPE and item.count and not item.name.startswith(PREFIX)]
+    base = image.name.strip('/').removesuffix('/compressed').rpartition('/')[0]
+    beside = [item for item in infos if item.name.strip('/').rpartition('/')[0] == base]
+    chosen = beside or infos
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _storage_files(folder: Path) -> list[Path]:
+    return sorted(item for item in folder.iterdir() if item.suffix in ('.mcap', '.db3'))
+
+
+def _reason(error: Exception) -> str:
+    return ' '.join(str(error).split()).rstrip('.') or type(error).__name__

@@ -1,0 +1,89 @@
+"""Depth as an MCAP bag: the original topics copied through, ours beside them under /depth_ros/."""
+
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from depth_ros.core.frame import DepthFrame
+from depth_ros.io.bag import Recording, open_reader
+from depth_ros.io.messages import bag_typestore, recorded_types
+from depth_ros.io.output import writing
+from depth_ros.io.topics import PREFIX, DepthMessages
+from depth_ros.settings import CloudSettings
+
+
+class DepthBag:
+    """Writes depth frames into a new MCAP file that stands alone. The same frames give the same bytes."""
+
+    def __init__(self, path: Path, settings: CloudSettings, points: bool = False,
+                 original: Recording | None = None) -> None:
+        from rosbags.rosbag2 import StoragePlugin, Writer
+
+        self.path, self.settings, self.points = path, settings, points
+        self.messages = DepthMessages(recorded_types())
+        self.connections: dict[str, Any] = {}
+        # rosbags writes a folder around the file; its name goes into the file, so it does not follow the target's.
+        self.writer = Writer(path.parent / 'depth_ros', version=8, storage_plugin=StoragePlugin.MCAP)
+        with writing(path):
+            self.writer.open()
+        self.copies = Copies(original, self.writer) if original else None
+
+    def add(self, depth: DepthFrame, log_ns: int) -> None:
+        """Write the messages of a frame at the log time of its picture, after the originals up to then."""
+        with writing(self.path):
+            if self.copies:
+                self.copies.copy_until(log_ns)
+            for name, message in self.messages.of(depth, self.settings, self.points):
+                raw = bag_typestore().serialize_cdr(message, message.__msgtype__)
+                self.writer.write(self._connection(PREFIX + name, message.__msgtype__), log_ns, raw)
+
+    def close(self, complete: bool = True) -> None:
+        """Finish the file; `complete` copies the rest of the originals first."""
+        with writing(self.path):
+            if self.copies and complete:
+                self.copies.copy_until(None)
+            self.writer.close()
+            (self.writer.path / 'depth_ros.mcap').replace(self.path)
+
+    def _connection(self, topic: str, msgtype: str) -> Any:
+        if topic not in self.connections:
+            self.connections[topic] = self.writer.add_connection(topic, msgtype, typestore=bag_typestore())
+        return self.connections[topic]
+
+
+class Copies:
+    """Copies the original messages in their order: ROS 2 bytes as they are, ROS 1 as the ROS 2 messages they became."""
+
+    def __init__(self, original: Recording, writer: Any) -> None:
+        self.writer = writer
+        self.messages = self._convert(original)
+        self.next = next(self.messages, None)
+
+    def copy_until(self, log_ns: int | None) -> None:
+        """Write what was logged until then; None: everything."""
+        while self.next is not None and (log_ns is None or self.next[1] <= log_ns):
+            self.writer.write(*self.next)
+            self.next = next(self.messages, None)
+
+    def _convert(self, original: Recording) -> Iterator[tuple[Any, int, Any]]:
+        """Yield (connection of the new bag, log time ns, CDR bytes)."""
+        with open_reader(original.storage or original.path) as reader:
+            ours = [item for item in reader.connections if item.topic.startswith(PREFIX)]
+            unknown = [item for item in reader.connections if item.msgtype not in reader.typestore.fielddefs]
+            for item in unknown:
+                original.note(f'{item.topic} was not copied: the bag does not define its type {item.msgtype}')
+            wanted = [item for item in reader.connections if item not in ours + unknown]
+            targets, converters = self._connect(wanted, reader)
+            for item, log_ns, raw in original.messages(reader, [item.topic for item in wanted]):
+                yield targets[item.id, item.owner], log_ns, converters[item.msgtype](raw)
+
+    def _connect(self, wanted: list[Any], reader: Any) -> tuple[dict[Any, Any], dict[str, Callable]]:
+        from rosbags.convert.converter import create_connections_converters
+        from rosbags.typesys import Stores, get_typestore
+
+        rooted = [item._replace(topic='/' + item.topic.lstrip('/')) for item in wanted]    # ROS 1 allows relative names
+        store = None if reader.is2 else get_typestore(Stores.ROS2_HUMBLE)    # its own: types unknown there are added
+        with redirect_stdout(StringIO()):    # it prints which types it migrates
+            return create_connections_converters(rooted, store, reader, self.writer)
