@@ -21,6 +21,8 @@ def camera_from_info(info: Any, height: int, width: int, model: str = 'rectified
     K, D, R, P = (_numbers(info, name) for name in 'KDRP')
     if K[0] == 0:
         return None
+    if not np.isfinite([*K, *D, *R, *P]).all():
+        raise InputError('camera_info has numbers that are not finite; calibrate the camera')
     roi = info.roi
     crop_h, crop_w = roi.height or info.height - roi.y_offset, roi.width or info.width - roi.x_offset
     bin_y, bin_x = max(1, info.binning_y), max(1, info.binning_x)
