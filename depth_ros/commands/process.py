@@ -147,10 +147,11 @@ class Results:
         if self.video:
             self.video.close()
         if self.cloud and self.last:
-            _write_cloud(self.cloud, self.last, self.settings)
+            write_cloud(self.cloud, self.last, self.settings)
 
 
-def _write_cloud(path: Path, depth: 'DepthFrame', settings: Any) -> None:
+def write_cloud(path: Path, depth: 'DepthFrame', settings: Any) -> None:
+    """Write the points of one frame as PLY, at a nominal scale where it has no metres."""
     from depth_ros.core.cloud import make_cloud
     from depth_ros.core.metric import NominalScale
     from depth_ros.io.cloud_msg import write_ply
