@@ -27,13 +27,14 @@ def copy_readable(path: Path, target: Path) -> bool:
 
 
 def _end_of_records(source: BinaryIO, size: int) -> int:
-    """Return where the last whole record of the data section ends, 0 if there is none."""
+    """Return where the last whole record of the data section ends, 0 if there are no messages before."""
     if source.read(len(MAGIC)) != MAGIC:
         return 0
-    end = 0
+    end, has_messages = 0, False
     while True:
         head = source.read(9)    # opcode, length
         after = source.tell() + int.from_bytes(head[1:], 'little')
         if len(head) < 9 or after > size or head[0] in (0x00, 0x02, 0x0F):    # no record, footer, end of data
-            return end
+            return end if has_messages else 0
+        has_messages |= head[0] in (0x05, 0x06)    # message, chunk
         end = source.seek(after)

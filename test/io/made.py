@@ -81,7 +81,7 @@ def write_ros1(path: Path, entries: Iterable[Entry]) -> Path:
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, msg.__msgtype__, typestore=store)
             raw = bag_typestore().serialize_cdr(msg, msg.__msgtype__)
-            writer.write(connections[topic], log_ns, store.cdr_to_ros1(raw, msg.__msgtype__))
+            writer.write(connections[topic], log_ns, bag_typestore().cdr_to_ros1(raw, msg.__msgtype__))
     return path
 
 
