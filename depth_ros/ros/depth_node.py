@@ -37,7 +37,7 @@ class DepthNode(LifecycleNode):
             lambda changes: parameters.judge(self, changes, configured=self.worker is not None))
         self.phase, self.failure = 'unconfigured', ''
         self.worker: Worker | None = None    # while configured
-        self.inputs: list[Subscription] = []    # while active: picture, camera_info
+        self.inputs: list[Subscription] = []    # while active: camera_info, picture
         self.active_since_s = 0.0
         self.statistics, self.warn = Statistics(), WarnOnce(self.get_logger().warning)
         self.publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -109,10 +109,11 @@ class DepthNode(LifecycleNode):
         settings, worker = parameters.read(self).node, self.worker
         topic, kind = ('image', Image) if settings.image_transport == 'raw' else ('image/compressed', CompressedImage)
         worker.start(exact=settings.camera_info_policy == 'exact')
-        self.inputs = [subscribe(self, kind, topic, worker.on_image, self.warn),
-                       subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn)]
+        # In this order the executor takes what came together: the camera_info before its picture.
+        self.inputs = [subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn),
+                       subscribe(self, kind, topic, worker.on_image, self.warn)]
         self.phase, self.active_since_s = 'active', time.monotonic()
-        self.get_logger().info(f'waiting for pictures on {self.inputs[0].topic_name}')
+        self.get_logger().info(f'waiting for pictures on {self.inputs[1].topic_name}')
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self.worker is not None
@@ -133,7 +134,7 @@ class DepthNode(LifecycleNode):
 
     def _warn_of_silence(self) -> None:
         if not self.statistics.arrivals.times_s:
-            name = self.inputs[0].topic_name
+            name = self.inputs[1].topic_name
             self.warn(f'no picture has come on {name}, which has {self.count_publishers(name)} publishers; remap '
                       f'image to the topic of the camera, or set node.image_transport (ros2 topic info -v {name})')
         elif self.statistics.camera_problem:

@@ -1,0 +1,56 @@
+"""A camera and a listener in this process, the real node in another, and DDS between them."""
+
+import os
+
+# Before rclpy is first used: a domain of our own, and nothing leaves this machine.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs rclpy: source a ROS installation, or pip install depth_ros[ros]')
+
+from test.ros.rig import Rig
+
+
+@pytest.fixture(scope='session')
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return descriptions of two networks with known answers: grey 255 is 10 m away, or has disparity 10."""
+    onnx = pytest.importorskip('onnx', reason='makes the networks: pip install onnx')
+    folder = tmp_path_factory.mktemp('networks')
+    value = onnx.helper.make_tensor_value_info
+    mean = onnx.helper.make_node('ReduceMean', ['picture'], ['map'], axes=[1], keepdims=1)
+    graph = onnx.helper.make_graph([mean], 'grey', [value('picture', 1, [1, 3, 'h', 'w'])],
+                                   [value('map', 1, [1, 1, 'h', 'w'])])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 13)], ir_version=8)
+    onnx.save(model, folder / 'grey.onnx')
+    for quantity in ('depth_metric', 'disparity_affine'):
+        (folder / f'{quantity}.yaml').write_text(textwrap.dedent(f"""\
+            file: grey.onnx
+            input: picture
+            output: map
+            size: [48, 64]
+            value_range: [0, 10]
+            quantity: {quantity}
+            """))
+    return {'metric': folder / 'depth_metric.yaml', 'relative': folder / 'disparity_affine.yaml'}
+
+
+@pytest.fixture(scope='module')
+def metric(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A node with the metric network, in the state active."""
+    with Rig('metric', tmp_path_factory.mktemp('metric'), weights=networks['metric']) as rig:
+        rig.warm_up('depth/image')
+        yield rig
+
+
+@pytest.fixture(scope='module')
+def relative(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A node with the relative network, in the state active."""
+    with Rig('relative', tmp_path_factory.mktemp('relative'), weights=networks['relative']) as rig:
+        rig.warm_up('relative/image')
+        yield rig
