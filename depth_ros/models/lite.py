@@ -3,17 +3,19 @@
 One frame goes in, one frame comes out, and a bounded memory is carried along. In the order of the computation:
 
 1. an encoder of plain 3x3 convolutions, strides 2, 4, 8, 16;
-2. the Geometry-Embedding Module, after GemDepth: features at stride 8 are matched with those of the previous frame (one softmax
-   over all positions), a head reads the camera's motion from the displacements, and an embedding of that motion goes back into
-   the tokens;
-3. spatial attention within the frame, then temporal attention to the tokens remembered from the last frames (stride 16);
+2. the Geometry-Embedding Module, after GemDepth: features at stride 8 are matched with those of the previous frame
+   (one softmax over all positions), a head reads the camera's motion from the displacements, and an embedding of that
+   motion goes back into the tokens;
+3. spatial attention within the frame, then temporal attention to the tokens remembered from the last frames (stride
+   16);
 4. a decoder back to stride 2, and a convex upsampling (RAFT, Teed & Deng 2020) to full size that keeps edges crisp.
 
-What the outputs mean. `disparity` is inverse depth up to one scale and (on real scenes) one shift for the whole stream; it is near 1
-on average when a stream starts. `T_prev_cam` maps points of this camera into the previous one. Its rotation is absolute; its
-translation is in the stream's unit, that is, the unit in which depth is 1 / disparity *if the shift were zero*. The training
-on rendered scenes asks for exactly that; on real pictures the shift is not controlled, so treat the length as approximate.
-The network does not know the focal length: rotation comes out right for fields of view as in training (about 50 to 90 degrees).
+What the outputs mean. `disparity` is inverse depth up to one scale and (on real scenes) one shift for the whole
+stream; it is near 1 on average when a stream starts. `T_prev_cam` maps points of this camera into the previous one.
+Its rotation is absolute; its translation is in the stream's unit, that is, the unit in which depth is 1 / disparity
+*if the shift were zero*. The training on rendered scenes asks for exactly that; on real pictures the shift is not
+controlled, so treat the length as approximate. The network does not know the focal length: rotation comes out right
+for fields of view as in training (about 50 to 90 degrees).
 """
 
 from __future__ import annotations
@@ -24,20 +26,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STRIDE = 16                                     # of the tokens; h and w must be multiples of 32
+STRIDE = 16  # of the tokens; h and w must be multiples of 32
 
 
 @dataclass(frozen=True)
 class LiteConfig:
     """Sizes of the network, and the switches of an ablation."""
 
-    channels: tuple[int, int, int, int] = (16, 32, 64, 144)     # at strides 2, 4, 8, 16
-    depths: tuple[int, int, int] = (1, 2, 3)                    # residual blocks at strides 4, 8, 16
+    channels: tuple[int, int, int, int] = (16, 32, 64, 144)  # at strides 2, 4, 8, 16
+    depths: tuple[int, int, int] = (1, 2, 3)  # residual blocks at strides 4, 8, 16
     heads: int = 4
     spatial_blocks: int = 2
-    frames: int = 3                                             # remembered frames
-    match: int = 48                                             # channels of the matching features
-    embedding: int = 64                                         # D of the pose embedding
+    frames: int = 3  # remembered frames
+    match: int = 48  # channels of the matching features
+    embedding: int = 64  # D of the pose embedding
     gem: bool = True
     temporal: bool = True
 
@@ -48,7 +50,9 @@ class LiteConfig:
 
 
 def conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
 
 
 class Residual(nn.Module):
@@ -76,21 +80,32 @@ class Encoder(nn.Module):
         self.to16 = nn.Sequential(conv(c8, c16, 2), *(Residual(c16) for _ in range(n16)))
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        f2 = self.to2((rgb - self.mean) / self.deviation)       # (B, c2, h/2, w/2)
+        f2 = self.to2((rgb - self.mean) / self.deviation)  # (B, c2, h/2, w/2)
         f4 = self.to4(f2)
         f8 = self.to8(f4)
         return f2, f4, f8, self.to16(f8)
 
 
 class Attention(nn.Module):
-    """Pre-norm attention of `x` (B, N, C) to `x` and, if given, `memory` (B, S, C), then a two-layer network; both residual."""
+    """Pre-norm attention of `x` (B, N, C) to `x` and, if given, `memory` (B, S, C), then a two-layer network; both
+    residual."""
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.norm, self.norm_memory, self.norm_mlp = nn.LayerNorm(channels), nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.q, self.kv, self.out = nn.Linear(channels, channels), nn.Linear(channels, 2 * channels), nn.Linear(channels, channels)
-        self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(approximate='tanh'), nn.Linear(2 * channels, channels))
+        self.norm, self.norm_memory, self.norm_mlp = (
+            nn.LayerNorm(channels),
+            nn.LayerNorm(channels),
+            nn.LayerNorm(channels),
+        )
+        self.q, self.kv, self.out = (
+            nn.Linear(channels, channels),
+            nn.Linear(channels, 2 * channels),
+            nn.Linear(channels, channels),
+        )
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, 2 * channels), nn.GELU(approximate='tanh'), nn.Linear(2 * channels, channels)
+        )
 
     def by_head(self, x: Tensor) -> Tensor:
         B, N, C = x.shape
@@ -98,20 +113,21 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         normed = self.norm(x)
-        source = normed if memory is None else torch.cat([normed, self.norm_memory(memory)], 1)     # (B, N + S, C)
+        source = normed if memory is None else torch.cat([normed, self.norm_memory(memory)], 1)  # (B, N + S, C)
         k, v = self.kv(source).chunk(2, -1)
-        q, k, v = (self.by_head(a) for a in (self.q(normed), k, v))                                   # (B, heads, ., C/heads)
+        q, k, v = (self.by_head(a) for a in (self.q(normed), k, v))  # (B, heads, ., C/heads)
         logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
         if bias is not None:
-            logits = logits + bias                                                                  # (B, 1, 1, N + S)
+            logits = logits + bias  # (B, 1, 1, N + S)
         x = x + self.out((logits.softmax(-1) @ v).transpose(1, 2).flatten(-2))
         return x + self.mlp(self.norm_mlp(x))
 
 
 def grid(like: Tensor) -> Tensor:
-    """Return cell positions (2, h, w) of a map (B, C, h, w): x, y from the middle, in units of the longer side's half."""
+    """Return cell positions (2, h, w) of a map (B, C, h, w): x, y from the middle, in units of the longer side's
+    half."""
     ones = torch.ones_like(like[0, :1])
-    at = torch.cat([ones.cumsum(-1), ones.cumsum(-2)])                  # counts instead of shapes: these export as they are
+    at = torch.cat([ones.cumsum(-1), ones.cumsum(-2)])  # counts instead of shapes: these export as they are
     return (at - at.mean((1, 2), keepdim=True)) * (2.0 / at.amax())
 
 
@@ -128,8 +144,8 @@ class Geometry(nn.Module):
         super().__init__()
         c8, c16 = cfg.channels[2:]
         self.to_match = nn.Conv2d(c8, cfg.match, 1)
-        self.sharpness = nn.Parameter(torch.tensor(2.0))                # logarithm of the inverse temperature
-        self.nearness = nn.Parameter(torch.tensor(0.0))                 # logarithm of the price of a displacement
+        self.sharpness = nn.Parameter(torch.tensor(2.0))  # logarithm of the inverse temperature
+        self.nearness = nn.Parameter(torch.tensor(0.0))  # logarithm of the price of a displacement
         self.per_token = nn.Sequential(nn.Conv2d(c16 + 12 + 2, 128, 1), nn.ReLU(), nn.Conv2d(128, 129, 1))
         self.to_embedding = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, cfg.embedding))
         self.to_motion = nn.Linear(cfg.embedding, 6)
@@ -137,22 +153,26 @@ class Geometry(nn.Module):
         self.back_flow = nn.Conv2d(12, c16, 1, bias=False)
 
     def match(self, features: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        """Return displacements to the previous frame (B, 2, h, w), in units of `grid`, and how sure the match is (B, 1, h, w)."""
-        at = grid(features)                                              # (2, h, w)
-        here = at.flatten(1).transpose(0, 1)                             # (N, 2)
-        similar = features.flatten(2).transpose(1, 2) @ previous.flatten(2)                     # (B, N, N)
-        distance = (here[:, None] - here[None]).square().sum(-1)         # (N, N)
+        """Return displacements to the previous frame (B, 2, h, w), in units of `grid`, and how sure the match is (B,
+        1, h, w)."""
+        at = grid(features)  # (2, h, w)
+        here = at.flatten(1).transpose(0, 1)  # (N, 2)
+        similar = features.flatten(2).transpose(1, 2) @ previous.flatten(2)  # (B, N, N)
+        distance = (here[:, None] - here[None]).square().sum(-1)  # (N, N)
         likely = (similar * self.sharpness.exp() - distance * self.nearness.exp()).softmax(-1)
         return to_map(likely @ here - here, features), to_map(likely.amax(-1, keepdim=True), features)
 
     def forward(self, f16: Tensor, features: Tensor, previous: Tensor, known: Tensor) -> tuple[Tensor, ...]:
-        """Return the tokens with the motion in them, motion (B, 6), its embedding (B, D) and the flow; zero where not `known` (B,)."""
+        """Return the tokens with the motion in them, motion (B, 6), its embedding (B, D) and the flow; zero where not
+        `known` (B,)."""
         flow, sure = self.match(features.float(), previous.float())
-        folded = F.pixel_unshuffle(torch.cat([flow * 10, sure], 1), 2) * known[:, None, None, None]  # (B, 12, h/16, w/16)
+        folded = (
+            F.pixel_unshuffle(torch.cat([flow * 10, sure], 1), 2) * known[:, None, None, None]
+        )  # (B, 12, h/16, w/16)
         at = grid(f16).expand(f16.shape[0], -1, -1, -1)
         votes, weight = self.per_token(torch.cat([f16, folded, at], 1)).flatten(2).split([128, 1], 1)
-        pooled = (votes.relu() * weight.softmax(-1)).sum(-1)             # (B, 128)
-        embedding = self.to_embedding(pooled) * known[:, None]           # (B, D)
+        pooled = (votes.relu() * weight.softmax(-1)).sum(-1)  # (B, 128)
+        embedding = self.to_embedding(pooled) * known[:, None]  # (B, D)
         motion = self.to_motion(embedding) * known[:, None] * 0.1
         tokens = f16 + (self.back(embedding) * known[:, None])[:, :, None, None] + self.back_flow(folded)
         return tokens, motion, embedding, flow
@@ -186,10 +206,10 @@ class Decoder(nn.Module):
     def forward(self, f16: Tensor, f8: Tensor, f4: Tensor, f2: Tensor) -> tuple[Tensor, Tensor]:
         x = self.at8(torch.cat([double(self.from16(f16)), f8], 1))
         x = self.at4(torch.cat([double(self.from8(x)), f4], 1))
-        x = self.at2(torch.cat([double(self.from4(x)), f2], 1))         # (B, 24, h/2, w/2)
+        x = self.at2(torch.cat([double(self.from4(x)), f2], 1))  # (B, 24, h/2, w/2)
         maps = self.head(x)
         maps = torch.cat([F.softplus(maps[:, :1]), maps[:, 1:].sigmoid()], 1)
-        maps = convex_double(maps, self.mask(x))                         # (B, 2, h, w)
+        maps = convex_double(maps, self.mask(x))  # (B, 2, h, w)
         return maps[:, 0], maps[:, 1]
 
 
@@ -198,12 +218,13 @@ def double(x: Tensor) -> Tensor:
 
 
 def convex_double(maps: Tensor, mask: Tensor) -> Tensor:
-    """Return maps (B, C, h, w) at twice the size: each new pixel is a weighted mean of 9 neighbours, weights from mask (B, 36, h, w)."""
+    """Return maps (B, C, h, w) at twice the size: each new pixel is a weighted mean of 9 neighbours, weights from
+    mask (B, 36, h, w)."""
     h, w = maps.shape[-2:]
     weight = mask.reshape(-1, 9, 4, h, w).softmax(1)
     padded = F.pad(maps, (1, 1, 1, 1), mode='replicate')
-    near = [padded[:, :, dy:dy + h, dx:dx + w] for dy in range(3) for dx in range(3)]
-    fine = sum(weight[:, i, None] * near[i][:, :, None] for i in range(9))   # (B, C, 4, h, w)
+    near = [padded[:, :, dy : dy + h, dx : dx + w] for dy in range(3) for dx in range(3)]
+    fine = sum(weight[:, i, None] * near[i][:, :, None] for i in range(9))  # (B, C, 4, h, w)
     return F.pixel_shuffle(fine.flatten(1, 2), 2)
 
 
@@ -214,19 +235,19 @@ class Lite(nn.Module):
         c16 = cfg.channels[3]
         self.encoder = Encoder(cfg)
         self.geometry = Geometry(cfg)
-        self.place = nn.Conv2d(2, c16, 1)                                # position -> token
+        self.place = nn.Conv2d(2, c16, 1)  # position -> token
         self.spatial = nn.ModuleList(Attention(c16, cfg.heads) for _ in range(cfg.spatial_blocks))
         self.temporal = Attention(c16, cfg.heads)
-        self.age = nn.Parameter(torch.randn(cfg.frames, c16) * 0.02)     # which remembered frame a token is from
+        self.age = nn.Parameter(torch.randn(cfg.frames, c16) * 0.02)  # which remembered frame a token is from
         self.decoder = Decoder(cfg)
-        nn.init.constant_(self.decoder.head.bias, 0.5)                   # softplus(0.5) is about 1
+        nn.init.constant_(self.decoder.head.bias, 0.5)  # softplus(0.5) is about 1
 
     def forward(self, rgb: Tensor, memory: Tensor, memory_valid: Tensor) -> tuple[Tensor, ...]:
         """One step of the stream, the exported graph.
 
-        rgb (B, 3, h, w) sRGB 0..1; memory (B, memory_channels, h/16, w/16); memory_valid (B, frames), 1 = slot is filled.
-        Returns disparity (B, h, w) >= 0, confidence (B, h, w) 0..1, T_prev_cam (B, 4, 4), pose_embedding (B, D), and the next
-        memory and memory_valid. Zeros start a stream.
+        rgb (B, 3, h, w) sRGB 0..1; memory (B, memory_channels, h/16, w/16); memory_valid (B, frames), 1 = slot is
+        filled. Returns disparity (B, h, w) >= 0, confidence (B, h, w) 0..1, T_prev_cam (B, 4, 4), pose_embedding (B,
+        D), and the next memory and memory_valid. Zeros start a stream.
         """
         f2, f4, f8, f16 = self.encoder(rgb)
         tokens, motion, embedding, _, memory, memory_valid = self.step(f8, f16, memory, memory_valid)
@@ -234,29 +255,39 @@ class Lite(nn.Module):
         return disparity, confidence, rigid(motion), embedding, memory, memory_valid
 
     def clip(self, rgb: Tensor) -> dict[str, Tensor]:
-        """The same stream over a whole clip rgb (B, T, 3, h, w): only the coarse step runs frame by frame. For training."""
+        """The same stream over a whole clip rgb (B, T, 3, h, w): only the coarse step runs frame by frame. For
+        training."""
         B, T = rgb.shape[:2]
         f2, f4, f8, f16 = self.encoder(rgb.flatten(0, 1))
         by_frame8, by_frame16 = f8.unflatten(0, (B, T)), f16.unflatten(0, (B, T))
         memory, memory_valid = self.empty_memory(rgb[:, 0])
         steps = []
         for t in range(T):
-            *step, memory, memory_valid = self.step(by_frame8[:, t], by_frame16[:, t], memory, memory_valid, first=t == 0)
+            *step, memory, memory_valid = self.step(
+                by_frame8[:, t], by_frame16[:, t], memory, memory_valid, first=t == 0
+            )
             steps.append(step)
-        tokens, motion, embedding, flow = (torch.stack(a, 1) for a in zip(*steps))
+        tokens, motion, embedding, flow = (torch.stack(a, 1) for a in zip(*steps, strict=True))
         disparity, confidence = self.decoder(tokens.flatten(0, 1), f8, f4, f2)
-        return {'disparity': disparity.unflatten(0, (B, T)), 'confidence': confidence.unflatten(0, (B, T)),
-                'T_prev_cam': rigid(motion.flatten(0, 1)).unflatten(0, (B, T)), 'motion': motion,
-                'pose_embedding': embedding, 'flow': flow}
+        return {
+            'disparity': disparity.unflatten(0, (B, T)),
+            'confidence': confidence.unflatten(0, (B, T)),
+            'T_prev_cam': rigid(motion.flatten(0, 1)).unflatten(0, (B, T)),
+            'motion': motion,
+            'pose_embedding': embedding,
+            'flow': flow,
+        }
 
-    def step(self, f8: Tensor, f16: Tensor, memory: Tensor, memory_valid: Tensor, first: bool = False) -> tuple[Tensor, ...]:
+    def step(
+        self, f8: Tensor, f16: Tensor, memory: Tensor, memory_valid: Tensor, first: bool = False
+    ) -> tuple[Tensor, ...]:
         """The coarse part of one frame: motion, attention, and what is remembered.
 
         `first` leaves out what an empty memory makes zero; the result is the same, it only trains faster.
         """
         cfg = self.cfg
         old, previous = memory.split([cfg.frames * cfg.channels[3], 4 * cfg.match], 1)
-        features = F.normalize(self.geometry.to_match(f8), dim=1)        # (B, match, h/8, w/8)
+        features = F.normalize(self.geometry.to_match(f8), dim=1)  # (B, match, h/8, w/8)
         if cfg.gem and not first:
             x, motion, embedding, flow = self.geometry(f16, features, F.pixel_shuffle(previous, 2), memory_valid[:, 0])
         else:
@@ -264,7 +295,7 @@ class Lite(nn.Module):
             motion, embedding = f16.new_zeros(len(f16), 6), f16.new_zeros(len(f16), cfg.embedding)
 
         x = x + self.place(grid(f16).expand(f16.shape[0], -1, -1, -1))
-        tokens = x.flatten(2).transpose(1, 2)                            # (B, N, C)
+        tokens = x.flatten(2).transpose(1, 2)  # (B, N, C)
         for block in self.spatial:
             tokens = block(tokens)
         if first or not cfg.temporal:
@@ -272,19 +303,20 @@ class Lite(nn.Module):
         else:
             B, N, C = tokens.shape
             slots = old.reshape(B, cfg.frames, C, N)
-            remembered = (slots.transpose(2, 3) + self.age[:, None]).flatten(1, 2)              # (B, frames * N, C)
+            remembered = (slots.transpose(2, 3) + self.age[:, None]).flatten(1, 2)  # (B, frames * N, C)
             closed = (memory_valid - 1)[:, :, None].expand(-1, -1, N).flatten(1) * 1e4
-            bias = torch.cat([torch.zeros_like(tokens[:, :, 0]), closed], 1)[:, None, None]     # (B, 1, 1, N + frames * N)
+            bias = torch.cat([torch.zeros_like(tokens[:, :, 0]), closed], 1)[:, None, None]  # (B, 1, 1, N + frames * N)
             tokens = self.temporal(tokens, remembered, bias)
-        x = to_map(tokens, f16)                                          # (B, C, h/16, w/16)
+        x = to_map(tokens, f16)  # (B, C, h/16, w/16)
 
-        kept = old[:, :(cfg.frames - 1) * cfg.channels[3]]
+        kept = old[:, : (cfg.frames - 1) * cfg.channels[3]]
         next_memory = torch.cat([x, kept, F.pixel_unshuffle(features, 2)], 1)
         next_valid = torch.cat([torch.ones_like(memory_valid[:, :1]), memory_valid[:, :-1]], 1)
         return x, motion, embedding, flow, next_memory, next_valid
 
     def empty_memory(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the zeros (B, memory_channels, h/16, w/16) and (B, frames) that start a stream of pictures like rgb (B, 3, h, w)."""
+        """Return the zeros (B, memory_channels, h/16, w/16) and (B, frames) that start a stream of pictures like rgb
+        (B, 3, h, w)."""
         B, _, h, w = rgb.shape
         return (rgb.new_zeros(B, self.cfg.memory_channels, h // STRIDE, w // STRIDE), rgb.new_zeros(B, self.cfg.frames))
 
@@ -301,16 +333,40 @@ def export(model: Lite, path, version: str, commit: str = 'unknown') -> None:
 
     model = model.eval().float()
     rgb = torch.rand(1, 3, 192, 256)
-    axes = {'rgb': {2: 'h', 3: 'w'}, 'memory': {2: 'h16', 3: 'w16'}, 'disparity': {1: 'h', 2: 'w'}, 'confidence': {1: 'h', 2: 'w'},
-            'next_memory': {2: 'h16', 3: 'w16'}}
-    torch.onnx.export(model, (rgb, *model.empty_memory(rgb)), str(path), input_names=list(INPUTS), output_names=list(OUTPUTS),
-                      dynamic_axes=axes, opset_version=17, dynamo=False)
+    axes = {
+        'rgb': {2: 'h', 3: 'w'},
+        'memory': {2: 'h16', 3: 'w16'},
+        'disparity': {1: 'h', 2: 'w'},
+        'confidence': {1: 'h', 2: 'w'},
+        'next_memory': {2: 'h16', 3: 'w16'},
+    }
+    torch.onnx.export(
+        model,
+        (rgb, *model.empty_memory(rgb)),
+        str(path),
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
+        dynamic_axes=axes,
+        opset_version=17,
+        dynamo=False,
+    )
     graph = onnx.load(str(path))
     cfg = model.cfg
-    facts = {'family': 'lite', 'version': version, 'embedding': cfg.embedding, 'multiple_px': 32, 'stride': STRIDE,
-             'frames': cfg.frames, 'memory_shape': json.dumps([1, cfg.memory_channels, 'h/16', 'w/16']),
-             'memory_valid_shape': json.dumps([1, cfg.frames]), 'config': json.dumps(asdict(cfg)), 'quantity': 'disparity_affine',
-             'parameters': sum(p.numel() for p in model.parameters()), 'licence': 'Apache-2.0', 'train_commit': commit}
+    facts = {
+        'family': 'lite',
+        'version': version,
+        'embedding': cfg.embedding,
+        'multiple_px': 32,
+        'stride': STRIDE,
+        'frames': cfg.frames,
+        'memory_shape': json.dumps([1, cfg.memory_channels, 'h/16', 'w/16']),
+        'memory_valid_shape': json.dumps([1, cfg.frames]),
+        'config': json.dumps(asdict(cfg)),
+        'quantity': 'disparity_affine',
+        'parameters': sum(p.numel() for p in model.parameters()),
+        'licence': 'Apache-2.0',
+        'train_commit': commit,
+    }
     onnx.helper.set_model_props(graph, {k: str(v) for k, v in facts.items()})
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))

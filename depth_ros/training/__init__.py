@@ -1,1 +1,3 @@
-"""Losses, the synthetic world and the recipe that trains the network this package ships."""
+"""Losses, the synthetic world and the recipes that train the networks this package ships."""
+
+RECIPES = {'lite': 'depth_ros.training.lite:train_lite'}

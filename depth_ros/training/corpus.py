@@ -1,7 +1,9 @@
-"""What `lite` is trained on: rendered scenes and photographs with teachers, kept in two cache folders, and clips drawn from them.
+"""What `lite` is trained on: rendered scenes and photographs with teachers, kept in two cache folders, and clips
+drawn from them.
 
-Two kinds of clip leave this module, both as `Clip`: of the synthetic world with exact inverse depth and pose, and of a photograph
-seen by a turning camera (a homography K R K^-1 per frame), whose teacher disparity is carried along and whose rotation is known.
+Two kinds of clip leave this module, both as `Clip`: of the synthetic world with exact inverse depth and pose, and of
+a photograph seen by a turning camera (a homography K R K^-1 per frame), whose teacher disparity is carried along and
+whose rotation is known.
 """
 
 from __future__ import annotations
@@ -9,40 +11,44 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from depth_ros.training import synthetic
 
-CLIP_FRAMES = 10                    # frames of the one clip of each rendered scene; the views after it are single
+CLIP_FRAMES = 10  # frames of the one clip of each rendered scene; the views after it are single
 VIEWS = 4
-SHAPES = ((192, 256), (128, 384))   # (h, w) that training sees; the wide one for streets
+SHAPES = ((192, 256), (128, 384))  # (h, w) that training sees; the wide one for streets
 KIND_SHARE = {'room': 0.55, 'corridor': 0.12, 'street': 0.2, 'terrain': 0.13}
 
 
 @dataclass
 class Clip:
-    """T frames of one camera. `scaled` says that disparity is 1/depth up to scale; else it is also shifted (a teacher's)."""
+    """T frames of one camera. `scaled` says that disparity is 1/depth up to scale; else it is also shifted (a
+    teacher's)."""
 
-    rgb: np.ndarray                 # (T, h, w, 3) uint8
-    disparity: np.ndarray           # (T, h, w) float32, 0 = sky
-    weight: np.ndarray              # (T, h, w) float32, 0 where nothing is known
-    T_world_cam: np.ndarray         # (T, 4, 4) float64, metres (a turning photograph: rotation only)
-    K: np.ndarray                   # (3, 3) of the first frame
+    rgb: np.ndarray  # (T, h, w, 3) uint8
+    disparity: np.ndarray  # (T, h, w) float32, 0 = sky
+    weight: np.ndarray  # (T, h, w) float32, 0 where nothing is known
+    T_world_cam: np.ndarray  # (T, 4, 4) float64, metres (a turning photograph: rotation only)
+    K: np.ndarray  # (3, 3) of the first frame
     scaled: bool
-    moves: bool                     # whether the translation is known
+    moves: bool  # whether the translation is known
 
 
 def read_pictures(folder: Path, count: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Return up to `count` pictures (H, W, 3) uint8 RGB of a folder, chosen by the generator."""
     paths = sorted(p for p in folder.iterdir() if p.suffix in ('.jpg', '.png'))
     chosen = rng.choice(len(paths), min(count, len(paths)), replace=False)
-    return [cv2.imread(str(paths[i]))[..., ::-1] for i in chosen]
+    pictures = (cv2.imread(str(paths[i])) for i in chosen)
+    return [p[..., ::-1] for p in pictures if p is not None]
 
 
 def render_scene(seed: int, bank: synthetic.Textures) -> dict[str, np.ndarray]:
-    """Return one scene as arrays: rgb (N, h, w, 3), disparity (N, h, w) float16 [1/m], T_world_cam, K; first a clip, then views."""
+    """Return one scene as arrays: rgb (N, h, w, 3), disparity (N, h, w) float16 [1/m], T_world_cam, K; first a clip,
+    then views."""
     rng = np.random.default_rng((3, seed))
     kind = str(rng.choice(list(KIND_SHARE), p=list(KIND_SHARE.values())))
     height, width = SHAPES[int(kind == 'street' and rng.random() < 0.6)]
@@ -55,8 +61,12 @@ def render_scene(seed: int, bank: synthetic.Textures) -> dict[str, np.ndarray]:
         T = synthetic.make_path(scene, 1000 * seed + i, 1)[0]
         jobs.append((T, synthetic.make_K(width, height, rng.uniform(42, 95)), 0.0))
     frames = [synthetic.render(scene, T, K, height, width, time_s) for T, K, time_s in jobs]
-    return {'rgb': np.stack([f[0] for f in frames]), 'disparity': np.stack([1 / f[1] for f in frames]).astype(np.float16),
-            'T_world_cam': np.stack([j[0] for j in jobs]), 'K': np.stack([j[1] for j in jobs])}
+    return {
+        'rgb': np.stack([f[0] for f in frames]),
+        'disparity': np.stack([1 / f[1] for f in frames]).astype(np.float16),
+        'T_world_cam': np.stack([j[0] for j in jobs]),
+        'K': np.stack([j[1] for j in jobs]),
+    }
 
 
 def render_world(out: Path, seeds: range, photos: Path | None, minutes: float) -> None:
@@ -71,7 +81,8 @@ def render_world(out: Path, seeds: range, photos: Path | None, minutes: float) -
             rng = np.random.default_rng((5, seed))
             bank = synthetic.texture_bank(seed, read_pictures(photos, 40, rng) if photos else ())
         if not target.exists():
-            np.savez(target.with_suffix('.tmp.npz'), **render_scene(seed, bank))
+            scene: dict[str, Any] = render_scene(seed, bank)
+            np.savez(target.with_suffix('.tmp.npz'), **scene)
             target.with_suffix('.tmp.npz').rename(target)
         if time.monotonic() > end:
             return
@@ -79,25 +90,32 @@ def render_world(out: Path, seeds: range, photos: Path | None, minutes: float) -
 
 # ---------------------------------------------------------------- photographs with teachers
 
+
 def ask_teachers(corpus: Path, teachers: Path, out: Path, every: int = 6) -> None:
     """Write, for each photograph and every n-th frame of each clip, the picture and its teachers' disparity into `out`.
 
-    The teachers are TCMonoDepth-small and FastDepth (MIT both); each map is standardised by its median and mean deviation, and
-    they are averaged as far as they agree: FastDepth knows only rooms. A picture on which they disagree counts less.
+    The teachers are TCMonoDepth-small and FastDepth (MIT both); each map is standardised by its median and mean
+    deviation, and they are averaged as far as they agree: FastDepth knows only rooms. A picture on which they
+    disagree counts less.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    tcmono, fast = (onnxruntime.InferenceSession(str(next(teachers.glob(p))), options) for p in ('tcmonodepth*.onnx', 'fastdepth*.onnx'))
-    paths = sorted((corpus / 'images').glob('*.jpg')) + [p for c in sorted((corpus / 'clips').iterdir()) for p in sorted(c.iterdir())[::every]]
+    tcmono, fast = (
+        onnxruntime.InferenceSession(str(next(teachers.glob(p))), options)
+        for p in ('tcmonodepth*.onnx', 'fastdepth*.onnx')
+    )
+    paths = sorted((corpus / 'images').glob('*.jpg')) + [
+        p for c in sorted((corpus / 'clips').iterdir()) for p in sorted(c.iterdir())[::every]
+    ]
     for path in paths:
         target = out / f'{path.parent.name}_{path.stem}.npz'
         picture = cv2.imread(str(path))
         if target.exists() or picture is None or min(picture.shape[:2]) < 128:
             continue
         rgb = picture[..., ::-1]
-        if (rgb.min(-1) > 245).mean() > 0.3:                     # a product on white
+        if (rgb.min(-1) > 245).mean() > 0.3:  # a product on white
             continue
         scale = min(1.0, 256 / min(rgb.shape[:2]))
         rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -105,7 +123,12 @@ def ask_teachers(corpus: Path, teachers: Path, out: Path, every: int = 6) -> Non
         b = _both_ways(lambda x: 1 / np.maximum(fast.run(None, {'image': x})[0][0, 0], 0.1), rgb, (224, 224))
         agree = float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
         trust = np.clip((agree - 0.2) / 0.4, 0, 1)
-        np.savez(target, rgb=rgb, disparity=(a + 0.5 * trust * (b - a)).astype(np.float16), weight=np.clip(0.3 + agree, 0.2, 1.0))
+        np.savez(
+            target,
+            rgb=rgb,
+            disparity=(a + 0.5 * trust * (b - a)).astype(np.float16),
+            weight=np.clip(0.3 + agree, 0.2, 1.0),
+        )
 
 
 def _both_ways(network, rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -119,8 +142,10 @@ def _both_ways(network, rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 # ---------------------------------------------------------------- clips
 
+
 def rendered_clip(path: Path, frames: int, shape: tuple[int, int], rng: np.random.Generator) -> Clip:
-    """A clip of the synthetic world: consecutive frames (or every second), forwards or backwards; sometimes a camera at rest."""
+    """A clip of the synthetic world: consecutive frames (or every second), forwards or backwards; sometimes a camera
+    at rest."""
     scene = np.load(path)
     total = CLIP_FRAMES if frames > 1 else CLIP_FRAMES + VIEWS
     step = int(rng.integers(1, max((total - 1) // max(frames - 1, 1), 1) + 1)) if frames > 1 else 1
@@ -137,12 +162,18 @@ def rendered_clip(path: Path, frames: int, shape: tuple[int, int], rng: np.rando
     crop_w = crop_h * w / h
     x0, y0 = rng.uniform(0, W - crop_w), rng.uniform(0, H - crop_h)
     s = w / crop_w
-    A = np.array([[s, 0, -0.5 - s * (x0 - 0.5)], [0, s, -0.5 - s * (y0 - 0.5)]])          # source -> crop, pixel centres at integers
+    A = np.array(
+        [[s, 0, -0.5 - s * (x0 - 0.5)], [0, s, -0.5 - s * (y0 - 0.5)]]
+    )  # source -> crop, pixel centres at integers
     rgb = np.stack([cv2.warpAffine(f, A, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT) for f in rgb])
-    disparity = np.stack([cv2.warpAffine(d, A, (w, h), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT) for d in disparity])
+    disparity = np.stack(
+        [cv2.warpAffine(d, A, (w, h), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT) for d in disparity]
+    )
     if rng.random() < 0.3:
         rgb = rgb[..., rng.permutation(3)]
-    return Clip(rgb, disparity, np.ones_like(disparity), scene['T_world_cam'][pick], np.vstack([A, [0, 0, 1]]) @ K, True, True)
+    return Clip(
+        rgb, disparity, np.ones_like(disparity), scene['T_world_cam'][pick], np.vstack([A, [0, 0, 1]]) @ K, True, True
+    )
 
 
 def turning_clip(path: Path, frames: int, shape: tuple[int, int], rng: np.random.Generator) -> Clip:
@@ -156,9 +187,9 @@ def turning_clip(path: Path, frames: int, shape: tuple[int, int], rng: np.random
     K_photo = np.array([[f, 0, (W - 1) / 2], [0, f, (H - 1) / 2], [0, 0, 1.0]])
     K = np.array([[f * w / crop_w, 0, (w - 1) / 2], [0, f * h / crop_h, (h - 1) / 2], [0, 0, 1.0]])
     aim = np.array([rng.uniform(-1, 1) * (H - crop_h) / 2 / f, rng.uniform(-1, 1) * (W - crop_w) / 2 / f, 0])
-    aim[:2] = np.arctan(aim[:2]) * [-1, 1]                         # about x (looking down is negative), about y
+    aim[:2] = np.arctan(aim[:2]) * [-1, 1]  # about x (looking down is negative), about y
     t = np.arange(frames) - (frames - 1) / 2
-    rate = rng.normal(0, 1, 3) * [0.012, 0.02, 0.008] * rng.choice([0, 0.3, 1.0])           # rad per frame
+    rate = rng.normal(0, 1, 3) * [0.012, 0.02, 0.008] * rng.choice([0, 0.3, 1.0])  # rad per frame
     jitter = rng.normal(0, 0.002, (frames, 3)) * (rate.any())
     T = np.tile(np.eye(4), (frames, 1, 1))
     rgbs, maps, weights = [], [], []
@@ -188,10 +219,12 @@ def seen_by_a_camera(clip: Clip, rng: np.random.Generator) -> Clip:
     return clip
 
 
-def batches(world: Path, photos: Path, images: int, lengths: Sequence[int], photo_share: float,
-            seed: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches of about `images` frames in clips of one of these lengths, without end: rgb (B, T, 3, h, w) 0..1, disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4),
-    K (B, 3, 3), scaled (B,), moves (B,). All clips of a batch have one of SHAPES."""
+def batches(
+    world: Path, photos: Path, images: int, lengths: Sequence[int], photo_share: float, seed: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield batches of about `images` frames in clips of one of these lengths, without end: rgb (B, T, 3, h, w) 0..1,
+    disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4), K (B, 3, 3), scaled (B,), moves (B,). All clips of a
+    batch have one of SHAPES."""
     rng = np.random.default_rng((13, seed))
     rendered: dict[int, list[Path]] = {w: [] for _, w in SHAPES}
     for path in sorted(p for p in world.glob('*.npz') if '.tmp' not in p.name):
@@ -217,8 +250,12 @@ def collate(clips: Sequence[Clip]) -> dict[str, np.ndarray]:
     def relative(T):
         return np.concatenate([np.eye(4)[None], np.linalg.inv(T[:-1]) @ T[1:]])
 
-    return {'rgb': np.stack([c.rgb for c in clips]).transpose(0, 1, 4, 2, 3).astype(np.float32) / 255,
-            'disparity': np.stack([c.disparity for c in clips]), 'weight': np.stack([c.weight for c in clips]),
-            'T_prev_cam': np.stack([relative(c.T_world_cam) for c in clips]).astype(np.float32),
-            'K': np.stack([c.K for c in clips]).astype(np.float32),
-            'scaled': np.array([c.scaled for c in clips], np.float32), 'moves': np.array([c.moves for c in clips], np.float32)}
+    return {
+        'rgb': np.stack([c.rgb for c in clips]).transpose(0, 1, 4, 2, 3).astype(np.float32) / 255,
+        'disparity': np.stack([c.disparity for c in clips]),
+        'weight': np.stack([c.weight for c in clips]),
+        'T_prev_cam': np.stack([relative(c.T_world_cam) for c in clips]).astype(np.float32),
+        'K': np.stack([c.K for c in clips]).astype(np.float32),
+        'scaled': np.array([c.scaled for c in clips], np.float32),
+        'moves': np.array([c.moves for c in clips], np.float32),
+    }

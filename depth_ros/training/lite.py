@@ -4,8 +4,8 @@
 1. pictures: single frames of both, so that the encoder sees as many different scenes as possible;
 2. clips: rendered clips with pose, and photographs seen by a turning camera; the normalisation layers are frozen here.
 
-After each stage OUT/lite.onnx is a usable network. OUT/checkpoint.pt is written every few minutes, and a run started again with the
-same OUT goes on from it. OUT/log.csv has one line per hundred steps.
+After each stage OUT/lite.onnx is a usable network. OUT/checkpoint.pt is written every few minutes, and a run started
+again with the same OUT goes on from it. OUT/log.csv has one line per hundred steps.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from depth_ros.training import losses
 @dataclass(frozen=True)
 class Stage:
     name: str
-    share: float                    # of the training time
-    images: int                     # per step, frames times clips
-    frames: tuple[int, ...]         # lengths of clips to choose from
+    share: float  # of the training time
+    images: int  # per step, frames times clips
+    frames: tuple[int, ...]  # lengths of clips to choose from
     photo_share: float
 
 
@@ -40,15 +40,35 @@ STAGES = (
     Stage('pictures', 0.5, images=16, frames=(1,), photo_share=0.5),
     Stage('clips', 0.5, images=24, frames=(4, 6, 8), photo_share=0.4),
 )
-WEIGHTS = {'ssi': 1.0, 'gradient': 0.5, 'silog': 0.5, 'temporal': 1.0, 'reference': 0.5, 'rotation': 10.0, 'translation': 0.1,
-           'flow': 0.3, 'confidence': 0.1, 'level': 0.02}
+WEIGHTS = {
+    'ssi': 1.0,
+    'gradient': 0.5,
+    'silog': 0.5,
+    'temporal': 1.0,
+    'reference': 0.5,
+    'rotation': 10.0,
+    'translation': 0.1,
+    'flow': 0.3,
+    'confidence': 0.1,
+    'level': 0.02,
+}
 PEAK_RATE, LAST_RATE, WARM_UP = 1.2e-3, 1e-5, 300
 FARTHEST_M = 80.0
 
 
-def train_lite(out: Path, corpus: Path | None, teachers: Path | None, minutes: float = 60.0, render_minutes: float = 9.0,
-               seed: int = 0, threads: int = 2, commit: str = 'unknown', cfg: LiteConfig = LiteConfig()) -> Path:
+def train_lite(
+    out: Path,
+    corpus: Path | None,
+    teachers: Path | None,
+    minutes: float = 60.0,
+    render_minutes: float = 9.0,
+    seed: int = 0,
+    threads: int = 2,
+    commit: str = 'unknown',
+    cfg: LiteConfig | None = None,
+) -> Path:
     """Train for `minutes` (rendering not counted) and return OUT/lite.onnx."""
+    cfg = cfg or LiteConfig()
     world, photos = prepare(out, corpus, teachers, render_minutes, threads, seed)
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -62,15 +82,35 @@ def train_lite(out: Path, corpus: Path | None, teachers: Path | None, minutes: f
     for stage in STAGES:
         until = before + stage.share
         if spent < 60 * minutes * until:
-            step, spent = run_stage(stage, model, average, optimiser, data_of(stage, world, photos, seed + step), out, step, spent,
-                                    60 * minutes * until, 60 * minutes)
+            step, spent = run_stage(
+                stage,
+                model,
+                average,
+                optimiser,
+                data_of(stage, world, photos, seed + step),
+                out,
+                step,
+                spent,
+                60 * minutes * until,
+                60 * minutes,
+            )
             export(_copy_of(average, cfg), out / 'lite.onnx', version=f'{stage.name}-{step}', commit=commit)
         before = until
     return out / 'lite.onnx'
 
 
-def run_stage(stage: Stage, model, average, optimiser, batches: Iterator, out: Path, step: int, spent: float, until: float,
-              total: float) -> tuple[int, float]:
+def run_stage(
+    stage: Stage,
+    model,
+    average,
+    optimiser,
+    batches: Iterator,
+    out: Path,
+    step: int,
+    spent: float,
+    until: float,
+    total: float,
+) -> tuple[int, float]:
     """Train until `until` seconds of `total` are spent; return the step and the seconds."""
     device = next(model.parameters()).device
     model.train()
@@ -78,7 +118,8 @@ def run_stage(stage: Stage, model, average, optimiser, batches: Iterator, out: P
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
-    last, saved, sums, count = time.monotonic(), spent, {}, 0
+    sums: dict[str, float] = {}
+    last, saved, count = time.monotonic(), spent, 0
     for batch in batches:
         rate = learning_rate(step, spent / total)
         for group in optimiser.param_groups:
@@ -101,8 +142,16 @@ def run_stage(stage: Stage, model, average, optimiser, batches: Iterator, out: P
             sums[k] = sums.get(k, 0.0) + float(v.detach())
         count += 1
         if count == 100 or spent >= until:
-            log(out / 'log.csv', {'stage': stage.name, 'step': step, 'seconds': round(spent), 'rate': f'{rate:.2e}',
-                                  **{k: f'{v / count:.4f}' for k, v in sums.items()}})
+            log(
+                out / 'log.csv',
+                {
+                    'stage': stage.name,
+                    'step': step,
+                    'seconds': round(spent),
+                    'rate': f'{rate:.2e}',
+                    **{k: f'{v / count:.4f}' for k, v in sums.items()},
+                },
+            )
             sums, count = {}, 0
         if spent - saved > 180 or spent >= until:
             save(out / 'checkpoint.pt', model, average, optimiser, step, spent)
@@ -114,30 +163,32 @@ def run_stage(stage: Stage, model, average, optimiser, batches: Iterator, out: P
 
 def loss_parts(predicted: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return every loss of a batch of clips by name, unweighted."""
-    disparity, weight = batch['disparity'], batch['weight']                      # (B, T, h, w)
+    disparity, weight = batch['disparity'], batch['weight']  # (B, T, h, w)
     own = predicted['disparity']
     target = losses.standardise(disparity, weight)
     aligned = losses.align(own, target, weight)
-    parts = {'ssi': losses.scale_and_shift_invariant(aligned, target, weight),
-             'gradient': losses.gradient_matching(aligned, target, weight),
-             'temporal': losses.lmr_temporal(aligned, target, weight),
-             'reference': losses.temporal_gradient(aligned, target, weight),
-             'confidence': losses.confidence(predicted['confidence'], aligned - target, weight),
-             'level': own[:, 0].mean((1, 2)).clamp(min=1e-3).log().square().mean()}
+    parts = {
+        'ssi': losses.scale_and_shift_invariant(aligned, target, weight),
+        'gradient': losses.gradient_matching(aligned, target, weight),
+        'temporal': losses.lmr_temporal(aligned, target, weight),
+        'reference': losses.temporal_gradient(aligned, target, weight),
+        'confidence': losses.confidence(predicted['confidence'], aligned - target, weight),
+        'level': own[:, 0].mean((1, 2)).clamp(min=1e-3).log().square().mean(),
+    }
 
     exact = weight * batch['scaled'][:, None, None, None] * (disparity > 1 / FARTHEST_M)
     parts['silog'] = losses.silog(own, disparity, exact)
     if own.shape[1] < 2:
         return parts
     ratio = torch.where(exact > 0, disparity.clamp(min=1e-4).log() - own.clamp(min=1e-4).log(), 0.0)
-    unit = losses.clip_mean(ratio, exact).exp().detach()[:, 0, 0]                # stream units per metre (B, 1)
+    unit = losses.clip_mean(ratio, exact).exp().detach()[:, 0, 0]  # stream units per metre (B, 1)
     T_prev_cam = batch['T_prev_cam']
     truth = torch.cat([rotation_vector(T_prev_cam[..., :3, :3]), T_prev_cam[..., :3, 3] * unit[..., None]], -1)
     known = torch.stack([torch.ones_like(batch['moves']), batch['moves']], -1)[:, None].expand(*truth.shape[:2], 2)
     parts['rotation'], parts['translation'] = losses.pose(predicted['motion'][:, 1:], truth[:, 1:], known[:, 1:])
 
     h, w = predicted['flow'].shape[-2:]
-    cells = predicted['flow'][:, 1:].flatten(0, 1) * max(h, w) / 2               # (B (T-1), 2, h/8, w/8)
+    cells = predicted['flow'][:, 1:].flatten(0, 1) * max(h, w) / 2  # (B (T-1), 2, h/8, w/8)
     K = batch['K'][:, None].expand(-1, own.shape[1] - 1, 3, 3).flatten(0, 1)
     where, inside = losses.rigid_flow(disparity[:, 1:].flatten(0, 1), K, T_prev_cam[:, 1:].flatten(0, 1))
     parts['flow'] = losses.flow(cells.clamp(-16, 16), where.clamp(-16, 16), inside.float())
@@ -148,7 +199,7 @@ def rotation_vector(R: Tensor) -> Tensor:
     """Return the rotation vectors (..., 3) of rotations (..., 3, 3) well below 180 degrees."""
     axis = torch.stack([R[..., 2, 1] - R[..., 1, 2], R[..., 0, 2] - R[..., 2, 0], R[..., 1, 0] - R[..., 0, 1]], -1) / 2
     sine = axis.norm(dim=-1, keepdim=True)
-    cosine = ((R.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) - 1) / 2)
+    cosine = (R.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) - 1) / 2
     return axis * torch.where(sine > 1e-5, torch.atan2(sine, cosine) / sine.clamp(min=1e-5), 1.0)
 
 
@@ -160,7 +211,10 @@ def learning_rate(step: int, progress: float) -> float:
 
 # ---------------------------------------------------------------- data
 
-def prepare(out: Path, corpus: Path | None, teachers: Path | None, minutes: float, processes: int, seed: int) -> tuple[Path, Path]:
+
+def prepare(
+    out: Path, corpus: Path | None, teachers: Path | None, minutes: float, processes: int, seed: int
+) -> tuple[Path, Path]:
     """Fill OUT/world and OUT/photos, if they are empty, and return them."""
     world, photos = out / 'world', out / 'photos'
     pictures = corpus / 'images' if corpus else None
@@ -192,10 +246,15 @@ class Batches(torch.utils.data.IterableDataset):
 
 def data_of(stage: Stage, world: Path, photos: Path, seed: int) -> Iterator:
     """Batches from one process beside the training, in an order given by the seed."""
-    return iter(torch.utils.data.DataLoader(Batches(stage, world, photos, seed), batch_size=None, num_workers=1, prefetch_factor=6))
+    return iter(
+        torch.utils.data.DataLoader(
+            Batches(stage, world, photos, seed), batch_size=None, num_workers=1, prefetch_factor=6
+        )
+    )
 
 
 # ---------------------------------------------------------------- checkpoints
+
 
 def _running_average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
     decay = min(0.999, (1 + float(count)) / (10 + float(count)))
@@ -209,7 +268,13 @@ def _copy_of(average, cfg: LiteConfig) -> Lite:
 
 
 def save(path: Path, model, average, optimiser, step: int, spent: float) -> None:
-    state = {'model': model.state_dict(), 'average': average.state_dict(), 'optimiser': optimiser.state_dict(), 'step': step, 'spent': spent}
+    state = {
+        'model': model.state_dict(),
+        'average': average.state_dict(),
+        'optimiser': optimiser.state_dict(),
+        'step': step,
+        'spent': spent,
+    }
     torch.save(state, path.with_suffix('.tmp'))
     path.with_suffix('.tmp').rename(path)
 

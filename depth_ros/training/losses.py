@@ -1,7 +1,7 @@
 """The losses, one function each, with the paper they come from.
 
-Maps are (B, T, h, w), `weight` likewise, 0 where the truth is unknown; B clips of T frames. What is fitted or averaged is fitted
-or averaged over a whole clip, never per frame: a stream has one scale and shift.
+Maps are (B, T, h, w), `weight` likewise, 0 where the truth is unknown; B clips of T frames. What is fitted or
+averaged is fitted or averaged over a whole clip, never per frame: a stream has one scale and shift.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def clip_mean(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def standardise(target: Tensor, weight: Tensor) -> Tensor:
-    """Return the target shifted and scaled to mean 0 and mean deviation 1 over each clip (MiDaS, Ranftl et al. 2020, eq. 5)."""
+    """Return the target shifted and scaled to mean 0 and mean deviation 1 over each clip (MiDaS, Ranftl et al. 2020,
+    eq. 5)."""
     centred = target - clip_mean(target, weight)
     return centred / clip_mean(centred.abs(), weight).clamp(min=1e-6)
 
@@ -44,7 +45,8 @@ def fit_scale(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def scale_and_shift_invariant(aligned: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean |aligned - target| with `aligned = align(prediction, target)` (MiDaS, eq. 1, whole clip instead of picture)."""
+    """Mean |aligned - target| with `aligned = align(prediction, target)` (MiDaS, eq. 1, whole clip instead of
+    picture)."""
     return mean((aligned - target).abs(), weight)
 
 
@@ -53,7 +55,7 @@ def gradient_matching(aligned: Tensor, target: Tensor, weight: Tensor, scales: i
     residual = aligned - target
     total = residual.new_zeros(())
     for k in range(scales):
-        r, w = residual[..., ::2 ** k, ::2 ** k], weight[..., ::2 ** k, ::2 ** k]
+        r, w = residual[..., :: 2**k, :: 2**k], weight[..., :: 2**k, :: 2**k]
         total = total + mean((r[..., :, 1:] - r[..., :, :-1]).abs(), w[..., :, 1:] * w[..., :, :-1])
         total = total + mean((r[..., 1:, :] - r[..., :-1, :]).abs(), w[..., 1:, :] * w[..., :-1, :])
     return total
@@ -82,8 +84,8 @@ def temporal_gradient(aligned: Tensor, target: Tensor, weight: Tensor, reference
     residual = aligned - target
     total = residual.new_zeros(())
     for i in range(references):
-        change = residual[:, references:] - residual[:, i:i + 1]
-        total = total + mean(change.abs(), weight[:, references:] * weight[:, i:i + 1])
+        change = residual[:, references:] - residual[:, i : i + 1]
+        total = total + mean(change.abs(), weight[:, references:] * weight[:, i : i + 1])
     return total / references
 
 
@@ -110,24 +112,26 @@ def pose(motion: Tensor, truth: Tensor, known: Tensor, floor: float = 0.02) -> t
 
 
 def confidence(predicted: Tensor, error: Tensor, weight: Tensor, scale: float = 0.3) -> Tensor:
-    """Cross-entropy of the predicted confidence to exp(-error / scale): 1 where the map is right (as in DUSt3R's intent, bounded)."""
+    """Cross-entropy of the predicted confidence to exp(-error / scale): 1 where the map is right (as in DUSt3R's
+    intent, bounded)."""
     wanted = torch.exp(-error.detach().abs() / scale)
     return mean(F.binary_cross_entropy(predicted.clamp(1e-4, 1 - 1e-4), wanted, reduction='none'), weight)
 
 
 def rigid_flow(disparity: Tensor, K: Tensor, T_prev_cam: Tensor, stride: int = 8) -> tuple[Tensor, Tensor]:
-    """Return where each cell of a grid lies in the previous frame, as a displacement in cells (B, 2, h/s, w/s), and whether inside.
+    """Return where each cell of a grid lies in the previous frame, as a displacement in cells (B, 2, h/s, w/s), and
+    whether inside.
 
     disparity (B, h, w) [1/m], K (B, 3, 3), T_prev_cam (B, 4, 4) [m]. With d = 1/Z the point is, up to a factor,
     p = K (R K^-1 (u, v, 1) + t d), which also holds at infinity.
     """
-    d = disparity[:, stride // 2::stride, stride // 2::stride]
+    d = disparity[:, stride // 2 :: stride, stride // 2 :: stride]
     h, w = d.shape[-2:]
     v, u = torch.meshgrid(torch.arange(h, device=d.device), torch.arange(w, device=d.device), indexing='ij')
     centre = (stride - 1) / 2
-    uv1 = torch.stack([u * stride + centre, v * stride + centre, torch.ones_like(u)]).to(d).flatten(1)          # (3, N)
+    uv1 = torch.stack([u * stride + centre, v * stride + centre, torch.ones_like(u)]).to(d).flatten(1)  # (3, N)
     ray = T_prev_cam[:, :3, :3] @ torch.linalg.inv(K) @ uv1
-    p = K @ (ray + T_prev_cam[:, :3, 3:] * d.flatten(1)[:, None])                                           # (B, 3, N)
+    p = K @ (ray + T_prev_cam[:, :3, 3:] * d.flatten(1)[:, None])  # (B, 3, N)
     uv = p[:, :2] / p[:, 2:].clamp(min=1e-3)
     edge = torch.tensor([disparity.shape[-1] - 1, disparity.shape[-2] - 1], device=d.device)[:, None]
     inside = ((uv >= 0) & (uv <= edge)).all(1) & (p[:, 2] > 1e-3)

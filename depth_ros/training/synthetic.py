@@ -1,8 +1,9 @@
 """A synthetic world with exact depth and pose: scenes, camera paths, a renderer and a sensor model.
 
-Everything is numpy (cv2 only to sample pictures), and everything follows from a seed. A scene is a list of solids (boxes, balls,
-tubes, and the inside of a box for the walls of a room); rays are intersected with them in closed form, so depth is exact.
-Shadows come from a shadow map of the first light. There are no mirrors, no glass, no indirect light.
+Everything is numpy (cv2 only to sample pictures), and everything follows from a seed. A scene is a list of solids
+(boxes, balls, tubes, and the inside of a box for the walls of a room); rays are intersected with them in closed form,
+so depth is exact. Shadows come from a shadow map of the first light. There are no mirrors, no glass, no indirect
+light.
 
 World axes: x, y on the floor, z up. Camera axes: OpenCV (x right, y down, z forward), pixel centres at integers.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ BOX, BALL, TUBE, SHELL = range(4)
 
 
 # ---------------------------------------------------------------- textures
+
 
 def cloud(rng: np.random.Generator, size: int, slope: float) -> np.ndarray:
     """Return tileable noise (size, size), mean 0 and deviation 1, whose amplitude falls as frequency**-slope.
@@ -68,14 +71,17 @@ def make_texture(rng: np.random.Generator, size: int, kind: str) -> np.ndarray:
         pane = (fx > left) & (fx < 1 - left) & (fy > top) & (fy < rng.uniform(0.6, 0.85))
         which = (np.floor(x * n) + n * np.floor(y * n)).astype(int)
         mix = np.where(pane, 1.0 + 0.4 * rng.uniform(-1, 1, n * n)[which], 0.0)
-    grit = rng.uniform(0.02, 0.18) * cloud(rng, size, rng.uniform(0.7, 1.4)) + rng.uniform(0.0, 0.12) * cloud(rng, size, 1.8)
+    grit = rng.uniform(0.02, 0.18) * cloud(rng, size, rng.uniform(0.7, 1.4)) + rng.uniform(0.0, 0.12) * cloud(
+        rng, size, 1.8
+    )
     picture = (base + np.clip(mix, -0.5, 1.5)[..., None] * (second - base)) * (1 + grit)[..., None]
     return (np.clip(picture, 0.02, 1) * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Textures:
-    """A bank of square pictures as mipmaps: `levels[l]` stacks all pictures, size/2**l each, with a wrapped border of 1."""
+    """A bank of square pictures as mipmaps: `levels[l]` stacks all pictures, size/2**l each, with a wrapped border of
+    1."""
 
     size: int
     groups: dict[str, tuple[int, ...]]
@@ -94,14 +100,15 @@ def texture_bank(seed: int = 0, photos: Sequence[np.ndarray] = (), size: int = 2
     for photo in photos:
         side = min(photo.shape[:2])
         top, left = (int(rng.integers(0, n - side + 1)) for n in photo.shape[:2])
-        crop = np.ascontiguousarray(photo[top:top + side, left:left + side])
+        crop = np.ascontiguousarray(photo[top : top + side, left : left + side])
         pictures.append(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA))
     groups['photo'] = tuple(range(first, len(pictures))) or groups['noise']
     return Textures(size, groups, _mipmaps(pictures))
 
 
 def _mipmaps(pictures: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Return the stacked pictures at full, half, quarter ... size, each with its opposite edge repeated on all sides."""
+    """Return the stacked pictures at full, half, quarter ... size, each with its opposite edge repeated on all
+    sides."""
     levels = []
     while pictures[0].shape[0] >= 2:
         levels.append(np.concatenate([np.pad(p, ((1, 1), (1, 1), (0, 0)), mode='wrap') for p in pictures]))
@@ -134,31 +141,33 @@ def sample(bank: Textures, index: np.ndarray, u: np.ndarray, v: np.ndarray, lod:
 
 # ---------------------------------------------------------------- scenes
 
+
 @dataclass
 class Solid:
-    """One convex solid (or the inside of a box): |local| <= half along each local axis, local = R.T @ (world - centre)."""
+    """One convex solid (or the inside of a box): |local| <= half along each local axis, local = R.T @ (world -
+    centre)."""
 
     shape: int
-    centre: np.ndarray                          # (3,) m
-    half: np.ndarray                            # (3,) m
+    centre: np.ndarray  # (3,) m
+    half: np.ndarray  # (3,) m
     R: np.ndarray = field(default_factory=lambda: np.eye(3))
-    textures: tuple[int, ...] = (0,)            # one, or six: -x +x -y +y -z +z
+    textures: tuple[int, ...] = (0,)  # one, or six: -x +x -y +y -z +z
     tile_m: np.ndarray = field(default_factory=lambda: np.ones(3))
     tint: np.ndarray = field(default_factory=lambda: np.ones(3))
     glow: float = 0.0
-    velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))   # m/s
+    velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s
 
 
 @dataclass
 class Scene:
     kind: str
     bank: Textures
-    extent: np.ndarray                          # (2, 3) m, where a camera may be
+    extent: np.ndarray  # (2, 3) m, where a camera may be
     solids: list[Solid] = field(default_factory=list)
-    lights: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)   # position (3,) m, colour (3,)
+    lights: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # position (3,) m, colour (3,)
     ambient: float = 0.35
-    sky: np.ndarray | None = None               # (2, 3) colours at horizon and zenith, or None indoors
-    shadow: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None     # T_light_world, K, depth map
+    sky: np.ndarray | None = None  # (2, 3) colours at horizon and zenith, or None indoors
+    shadow: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # T_light_world, K, depth map
 
 
 def yawed(yaw: float) -> np.ndarray:
@@ -173,7 +182,9 @@ class Builder:
         self.scene, self.rng = scene, rng
         self.at, self.yaw = np.zeros(3), 0.0
 
-    def place(self, x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> Builder:
+    def place(self, *pose: float) -> Builder:
+        """Go to x, y and, unless 0, z and yaw; what is added from now on stands there."""
+        x, y, z, yaw = (*pose, 0.0, 0.0)[:4]
         self.at, self.yaw = np.array([x, y, z], float), yaw
         return self
 
@@ -181,16 +192,17 @@ class Builder:
         """A random texture, its scale and a tint, to share between the parts of one thing."""
         rng = self.rng
         kind = rng.choice(kinds or ('noise', 'noise', 'wood', 'tiles', 'stripes', 'photo'))
-        return dict(textures=(int(rng.choice(self.scene.bank.groups[kind])),), tile_m=np.full(3, rng.uniform(0.5, 2.5)),
-                    tint=np.clip(rng.uniform(0.5, 1.15) * (1 + 0.2 * rng.uniform(-1, 1, 3)), 0, 1.2))
+        return dict(
+            textures=(int(rng.choice(self.scene.bank.groups[kind])),),
+            tile_m=np.full(3, rng.uniform(0.5, 2.5)),
+            tint=np.clip(rng.uniform(0.5, 1.15) * (1 + 0.2 * rng.uniform(-1, 1, 3)), 0, 1.2),
+        )
 
-    def add(self, shape: int, x: float, y: float, z: float, hx: float, hy: float, hz: float, **skin) -> Solid:
-        R = yawed(self.yaw)
-        if 'R' in skin:
-            R = R @ skin.pop('R')
-        solid = Solid(shape, self.at + yawed(self.yaw) @ np.array([x, y, z]), np.array([hx, hy, hz]), R, **skin)
-        self.scene.solids.append(solid)
-        return solid
+    def add(self, shape: int, *numbers: float, R: np.ndarray | None = None, **skin: Any) -> None:
+        """Add a solid; numbers: centre x, y, z and half sizes x, y, z in the current frame, R its rotation there."""
+        at, half = np.array(numbers, float).reshape(2, 3)
+        turn = yawed(self.yaw)
+        self.scene.solids.append(Solid(shape, self.at + turn @ at, half, turn if R is None else turn @ R, **skin))
 
     def picture(self, x: float, y: float, z: float, hx: float, hy: float, hz: float) -> None:
         """A photograph (or noise) that fills the faces of a flat box exactly once."""
@@ -311,7 +323,7 @@ class Builder:
         self.add(BOX, 0, 0, 0.62, length, width, 0.32, **skin, **moving)
         self.add(BOX, -0.15, 0, 1.15, length * 0.52, width * 0.9, r.uniform(0.2, 0.45), **dark, **moving)
         self.add(BOX, -0.15, 0, 1.45, length * 0.48, width * 0.86, 0.06, **skin, **moving)
-        tip = np.array([[1, 0, 0], [0, 0, -1.0], [0, 1, 0]])            # the tube's axis from z to y
+        tip = np.array([[1, 0, 0], [0, 0, -1.0], [0, 1, 0]])  # the tube's axis from z to y
         for sx in (-1, 1):
             for sy in (-1, 1):
                 self.add(TUBE, sx * length * 0.62, sy * width * 0.9, 0.32, 0.32, 0.32, 0.12, R=tip, **dark, **moving)
@@ -332,7 +344,8 @@ class Builder:
 
 
 def make_scene(seed: int, kind: str = 'room', bank: Textures | None = None) -> Scene:
-    """Return the scene of this seed. `kind` is one of KINDS; `bank` replaces the procedural textures (e.g. adds photographs)."""
+    """Return the scene of this seed. `kind` is one of KINDS; `bank` replaces the procedural textures (e.g. adds
+    photographs)."""
     if kind not in KINDS:
         raise ValueError(f'unknown kind of scene {kind!r}; there are {", ".join(KINDS)}')
     rng = np.random.default_rng((seed, KINDS.index(kind)))
@@ -350,10 +363,25 @@ def _walls(b: Builder, w: float, d: float, h: float) -> None:
     floor = pick[str(b.rng.choice(['wood', 'wood', 'tiles', 'noise', 'photo']))]
     ceiling = int(b.rng.choice(b.scene.bank.groups['noise']))
     tint = np.clip(b.rng.uniform(0.75, 1.2) * (1 + 0.15 * b.rng.uniform(-1, 1, 3)), 0, 1.25)
-    b.place(0, 0).add(SHELL, 0, 0, h / 2, w / 2, d / 2, h / 2, textures=(wall, other, wall, other, floor, ceiling),
-                      tile_m=np.full(3, b.rng.uniform(1.2, 3.0)), tint=tint)
+    b.place(0, 0).add(
+        SHELL,
+        0,
+        0,
+        h / 2,
+        w / 2,
+        d / 2,
+        h / 2,
+        textures=(wall, other, wall, other, floor, ceiling),
+        tile_m=np.full(3, b.rng.uniform(1.2, 3.0)),
+        tint=tint,
+    )
     skirting = b.skin('noise', 'wood')
-    for x, y, hx, hy in ((0, -d / 2, w / 2, 0.015), (0, d / 2, w / 2, 0.015), (-w / 2, 0, 0.015, d / 2), (w / 2, 0, 0.015, d / 2)):
+    for x, y, hx, hy in (
+        (0, -d / 2, w / 2, 0.015),
+        (0, d / 2, w / 2, 0.015),
+        (-w / 2, 0, 0.015, d / 2),
+        (w / 2, 0, 0.015, d / 2),
+    ):
         b.add(BOX, x, y, 0.05, hx, hy, 0.05, **skirting)
 
 
@@ -363,7 +391,7 @@ def make_room(rng: np.random.Generator, bank: Textures) -> Scene:
     b = Builder(scene, rng)
     _walls(b, w, d, h)
     sides = [(0, -d / 2, 0.0, w), (0, d / 2, np.pi, w), (w / 2, 0, np.pi / 2, d), (-w / 2, 0, -np.pi / 2, d)]
-    for x, y, yaw, length in sides:                         # along the walls; local +y looks into the room
+    for x, y, yaw, length in sides:  # along the walls; local +y looks into the room
         inwards, along = yawed(yaw) @ np.array([0, 1, 0]), yawed(yaw) @ np.array([1, 0, 0])
         slot = -length / 2 + 0.6
         while slot < length / 2 - 0.6:
@@ -374,8 +402,15 @@ def make_room(rng: np.random.Generator, bank: Textures) -> Scene:
             slot += rng.uniform(1.0, 2.2)
         b.place(x, y, 0, yaw)
         for _ in range(rng.integers(0, 3)):
-            b.picture(rng.uniform(-0.4, 0.4) * length, 0.02, rng.uniform(1.3, 1.8), rng.uniform(0.15, 0.5), 0.015, rng.uniform(0.15, 0.4))
-        if rng.random() < 0.5:                              # a door, or a window with daylight
+            b.picture(
+                rng.uniform(-0.4, 0.4) * length,
+                0.02,
+                rng.uniform(1.3, 1.8),
+                rng.uniform(0.15, 0.5),
+                0.015,
+                rng.uniform(0.15, 0.4),
+            )
+        if rng.random() < 0.5:  # a door, or a window with daylight
             at, frame = rng.uniform(-0.35, 0.35) * length, b.skin('wood', 'noise')
             if rng.random() < 0.5:
                 b.add(BOX, at, 0, 1.0, 0.45, 0.03, 1.0, **frame)
@@ -409,7 +444,7 @@ def make_corridor(rng: np.random.Generator, bank: Textures) -> Scene:
     for y in np.arange(-d / 2 + 1, d / 2 - 1, step):
         for side in (-1, 1):
             thing = rng.choice(['door', 'door', 'pillar', 'picture', 'cabinet', 'stuff', 'plant', 'shelf', '', ''])
-            b.place(side * w / 2, y + rng.uniform(-0.4, 0.4), 0, np.pi / 2 * side)      # local +y looks into the corridor
+            b.place(side * w / 2, y + rng.uniform(-0.4, 0.4), 0, np.pi / 2 * side)  # local +y looks into the corridor
             if thing == 'door':
                 b.add(BOX, 0, 0, 1.0, 0.45, rng.uniform(0.01, 0.06), 1.0, **door)
             elif thing == 'pillar':
@@ -423,8 +458,12 @@ def make_corridor(rng: np.random.Generator, bank: Textures) -> Scene:
         if rng.random() < 0.15:
             b.place(rng.uniform(-0.3, 0.3) * w, y).stuff()
     if rng.random() < 0.5:
-        b.place(rng.uniform(-0.3, 0.3) * w, rng.uniform(-0.4, 0.4) * d, 0, np.pi / 2).person(velocity=rng.uniform(-1, 1.3))
-    scene.lights = [(np.array([0, y, h - 0.15]), np.full(3, rng.uniform(0.6, 1.6))) for y in np.linspace(-d / 2.5, d / 2.5, 4)]
+        b.place(rng.uniform(-0.3, 0.3) * w, rng.uniform(-0.4, 0.4) * d, 0, np.pi / 2).person(
+            velocity=rng.uniform(-1, 1.3)
+        )
+    scene.lights = [
+        (np.array([0, y, h - 0.15]), np.full(3, rng.uniform(0.6, 1.6))) for y in np.linspace(-d / 2.5, d / 2.5, 4)
+    ]
     return scene
 
 
@@ -434,8 +473,26 @@ def make_street(rng: np.random.Generator, bank: Textures) -> Scene:
     scene = Scene('street', bank, np.array([[-half_road, -20, 0], [half_road, 30, 3]]), ambient=rng.uniform(0.35, 0.7))
     scene.sky = np.stack([rng.uniform(0.6, 1.0, 3), rng.uniform(0.3, 0.9) * np.array([0.6, 0.8, 1.1])])
     b = Builder(scene, rng)
-    b.add(BOX, 0, 0, -0.5, 900, 900, 0.5, **{**b.skin('noise'), 'tile_m': np.full(3, rng.uniform(3, 9)), 'tint': np.array([.6, .65, .5])})
-    b.add(BOX, 0, 0, -0.49, half_road, 900, 0.5, **{**b.skin('noise'), 'tile_m': np.full(3, 5.0), 'tint': np.full(3, rng.uniform(.35, .8))})
+    b.add(
+        BOX,
+        0,
+        0,
+        -0.5,
+        900,
+        900,
+        0.5,
+        **{**b.skin('noise'), 'tile_m': np.full(3, rng.uniform(3, 9)), 'tint': np.array([0.6, 0.65, 0.5])},
+    )
+    b.add(
+        BOX,
+        0,
+        0,
+        -0.49,
+        half_road,
+        900,
+        0.5,
+        **{**b.skin('noise'), 'tile_m': np.full(3, 5.0), 'tint': np.full(3, rng.uniform(0.35, 0.8))},
+    )
     for y in np.arange(-20, 120, 6.0):
         b.add(BOX, 0, y, -0.485, 0.07, 1.5, 0.5, **{**b.skin('noise'), 'tint': np.full(3, 1.2)})
     kerb = b.skin('tiles', 'noise')
@@ -449,7 +506,9 @@ def make_street(rng: np.random.Generator, bank: Textures) -> Scene:
             if green and rng.random() < 0.6:
                 b.place(side * (set_back + 1), y + front / 2, 0, rng.uniform(0, 6)).tree()
             else:
-                b.place(side * (set_back + depth), y + front, 0).house(depth, front * rng.uniform(0.8, 1.0), rng.uniform(3, 18))
+                b.place(side * (set_back + depth), y + front, 0).house(
+                    depth, front * rng.uniform(0.8, 1.0), rng.uniform(3, 18)
+                )
             y += 2 * front
         for y in np.arange(-20, 90, rng.uniform(7, 25)):
             b.place(side * (half_road + 0.5), y + rng.uniform(-2, 2), 0)
@@ -479,7 +538,11 @@ def make_terrain(rng: np.random.Generator, bank: Textures) -> Scene:
     scene = Scene('terrain', bank, np.array([[-12, -12, 0], [12, 12, 6]]), ambient=rng.uniform(0.35, 0.7))
     scene.sky = np.stack([rng.uniform(0.6, 1.0, 3), rng.uniform(0.3, 0.9) * np.array([0.6, 0.8, 1.1])])
     b = Builder(scene, rng)
-    ground = {**b.skin('noise', 'photo'), 'tile_m': np.full(3, rng.uniform(3, 9)), 'tint': rng.uniform(0.45, 0.9, 3) * [1, 1, 0.7]}
+    ground = {
+        **b.skin('noise', 'photo'),
+        'tile_m': np.full(3, rng.uniform(3, 9)),
+        'tint': rng.uniform(0.45, 0.9, 3) * [1, 1, 0.7],
+    }
     b.add(BOX, 0, 0, -0.5, 900, 900, 0.5, **ground)
     for _ in range(rng.integers(3, 12)):
         r, a, size = rng.uniform(20, 200), rng.uniform(0, 2 * np.pi), rng.uniform(8, 60)
@@ -488,13 +551,24 @@ def make_terrain(rng: np.random.Generator, bank: Textures) -> Scene:
     for _ in range(rng.integers(10, 40)):
         r, a = rng.uniform(3, 45), rng.uniform(0, 2 * np.pi)
         b.place(r * np.cos(a), r * np.sin(a), 0, rng.uniform(0, 6))
-        thing = rng.choice(['tree', 'tree', 'rock', 'rock', 'bush', 'post', 'stuff', 'person', 'car'], p=[.2, .15, .2, .1, .12, .1, .05, .04, .04])
+        thing = rng.choice(
+            ['tree', 'tree', 'rock', 'rock', 'bush', 'post', 'stuff', 'person', 'car'],
+            p=[0.2, 0.15, 0.2, 0.1, 0.12, 0.1, 0.05, 0.04, 0.04],
+        )
         if thing == 'rock':
             s = rng.uniform(0.15, 1.5)
-            b.add(int(rng.choice([BALL, BALL, BOX])), 0, 0, 0, *(s * rng.uniform(0.5, 1.3, 3)), **b.skin('noise', 'photo'))
+            b.add(
+                int(rng.choice([BALL, BALL, BOX])), 0, 0, 0, *(s * rng.uniform(0.5, 1.3, 3)), **b.skin('noise', 'photo')
+            )
         elif thing == 'bush':
             for _ in range(3):
-                b.add(BALL, *rng.normal(0, 0.4, 2), 0.3, *rng.uniform(0.2, 0.8, 3), **{**b.skin('noise'), 'tint': np.array([.4, .6, .3])})
+                b.add(
+                    BALL,
+                    *rng.normal(0, 0.4, 2),
+                    0.3,
+                    *rng.uniform(0.2, 0.8, 3),
+                    **{**b.skin('noise'), 'tint': np.array([0.4, 0.6, 0.3])},
+                )
         elif thing == 'post':
             h = rng.uniform(0.4, 2.5)
             b.add(BOX, 0, 0, h, 0.05, 0.05, h, **b.skin('wood'))
@@ -502,7 +576,9 @@ def make_terrain(rng: np.random.Generator, bank: Textures) -> Scene:
             getattr(b, str(thing))()
     if rng.random() < 0.4:
         r, a = rng.uniform(12, 30), rng.uniform(0, 2 * np.pi)
-        b.place(r * np.cos(a), r * np.sin(a), 0, rng.uniform(0, 6)).house(rng.uniform(2, 5), rng.uniform(2, 5), rng.uniform(2.5, 5))
+        b.place(r * np.cos(a), r * np.sin(a), 0, rng.uniform(0, 6)).house(
+            rng.uniform(2, 5), rng.uniform(2, 5), rng.uniform(2.5, 5)
+        )
     scene.lights = [(_sun(rng), rng.uniform(0.8, 1.8) * np.array([1.05, 1.0, 0.9]))]
     return scene
 
@@ -514,8 +590,10 @@ def _sun(rng: np.random.Generator) -> np.ndarray:
 
 # ---------------------------------------------------------------- cameras
 
+
 def look(position: np.ndarray, yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:
-    """Return T_world_cam (4, 4) of a camera that looks along yaw (0 = +x, to the left positive) and pitch (up positive)."""
+    """Return T_world_cam (4, 4) of a camera that looks along yaw (0 = +x, to the left positive) and pitch (up
+    positive)."""
     forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0])
     down = np.cross(forward, right)
@@ -547,10 +625,18 @@ def make_path(scene: Scene, seed: int, frames: int, rate_hz: float = 30.0, motio
     outdoors = scene.sky is not None
     usual = {'street': ['drive', 'drive', 'walk', 'turn', 'hand'], 'terrain': ['walk', 'fly', 'turn', 'hand', 'drive']}
     motion = motion or str(rng.choice(usual.get(scene.kind, ['hand', 'hand', 'walk', 'turn', 'fly'])))
-    speed = {'hand': 0.15, 'walk': 0.9, 'turn': 0.1, 'drive': 8.0, 'fly': 0.8 + 2.0 * outdoors}[motion] * rng.uniform(0.5, 1.5)
+    speed = {'hand': 0.15, 'walk': 0.9, 'turn': 0.1, 'drive': 8.0, 'fly': 0.8 + 2.0 * outdoors}[motion] * rng.uniform(
+        0.5, 1.5
+    )
     height = {'drive': (1.2, 1.7), 'fly': (1.0, 2.2 + 3 * outdoors)}.get(motion, (0.9, 1.8))
-    shake, spin = {'hand': (0.03, 0.05), 'walk': (0.025, 0.03), 'turn': (0.01, 0.01), 'drive': (0.02, 0.006), 'fly': (0.05, 0.04)}[motion]
-    t = np.arange(frames) / rate_hz                         # s
+    shake, spin = {
+        'hand': (0.03, 0.05),
+        'walk': (0.025, 0.03),
+        'turn': (0.01, 0.01),
+        'drive': (0.02, 0.006),
+        'fly': (0.05, 0.04),
+    }[motion]
+    t = np.arange(frames) / rate_hz  # s
     best, most = None, -np.inf
     for _ in range(24):
         low, high = scene.extent + np.array([[0.35], [-0.35]])
@@ -558,23 +644,26 @@ def make_path(scene: Scene, seed: int, frames: int, rate_hz: float = 30.0, motio
         start[2] = np.clip(rng.uniform(*height), 0.3, high[2])
         if scene.kind in ('street', 'corridor') and (motion == 'drive' or rng.random() < 0.6):
             yaw = np.pi / 2 + rng.normal(0, 0.12)
-        else:                                               # rather look across the scene than into the next wall
+        else:  # rather look across the scene than into the next wall
             yaw = np.arctan2(*(-start[1::-1] + rng.normal(0, 0.8, 2))) + rng.normal(0, 0.5)
         pitch = rng.normal(-0.12 if motion != 'fly' else -0.25, 0.15) * (0.3 if motion == 'drive' else 1)
         course = yaw + (0 if motion in ('drive', 'walk') else rng.uniform(-np.pi, np.pi))
-        turn = rng.normal(0, {'hand': 0.15, 'walk': 0.15, 'turn': 0.6, 'drive': 0.05, 'fly': 0.2}[motion])      # rad/s
+        turn = rng.normal(0, {'hand': 0.15, 'walk': 0.15, 'turn': 0.6, 'drive': 0.05, 'fly': 0.2}[motion])  # rad/s
         heading = course + turn * t * (motion in ('drive', 'walk'))
         step = speed / rate_hz * np.stack([np.cos(heading), np.sin(heading), np.zeros_like(t)], 1)
         wobble = _wobble(rng, t, 6)
         position = start + np.cumsum(step, 0) - step[0] + shake * wobble[:, :3]
         free = min(clearance(scene, position), 0.5)
         if free > most:
-            angles = np.stack([yaw + turn * t, np.full_like(t, pitch), np.full_like(t, rng.normal(0, 0.03))], 1) + spin * wobble[:, 3:]
+            angles = (
+                np.stack([yaw + turn * t, np.full_like(t, pitch), np.full_like(t, rng.normal(0, 0.03))], 1)
+                + spin * wobble[:, 3:]
+            )
             best, most = (position, angles), free
         if most > 0.3:
             break
     assert best is not None
-    return np.stack([look(p, *a) for p, a in zip(*best)])
+    return np.stack([look(p, *a) for p, a in zip(*best, strict=True)])
 
 
 def _wobble(rng: np.random.Generator, t: np.ndarray, n: int) -> np.ndarray:
@@ -591,9 +680,18 @@ def make_K(width: int, height: int, fov_deg: float) -> np.ndarray:
 
 # ---------------------------------------------------------------- rendering
 
-def trace(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v: np.ndarray, time_s: float = 0.0,
-          moving: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Return depth along Z (N,) float32 [m] (inf = nothing) and the number of the solid seen (-1 = none), at pixels (u, v) (N,)."""
+
+def trace(
+    scene: Scene,
+    T_world_cam: np.ndarray,
+    K: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    time_s: float = 0.0,
+    moving: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return depth along Z (N,) float32 [m] (inf = nothing) and the number of the solid seen (-1 = none), at pixels
+    (u, v) (N,)."""
     depth = np.full(u.size, np.inf, np.float32)
     seen = np.full(u.size, -1, np.int32)
     R, origin = T_world_cam[:3, :3], T_world_cam[:3, 3]
@@ -601,7 +699,7 @@ def trace(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v
         if not moving and s.velocity.any():
             continue
         centre = s.centre + s.velocity * time_s
-        M = (s.R.T @ R @ np.linalg.inv(K)) / s.half[:, None]                # pixel (u, v, 1) -> local direction
+        M = (s.R.T @ R @ np.linalg.inv(K)) / s.half[:, None]  # pixel (u, v, 1) -> local direction
         o = (s.R.T @ (origin - centre)) / s.half
         if s.shape == SHELL:
             pick = np.arange(u.size)
@@ -622,15 +720,17 @@ def trace(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v
     return depth, seen
 
 
-def _screen_box(s: Solid, centre_cam: np.ndarray, R_cam_obj: np.ndarray, K: np.ndarray) -> tuple[float, float, float, float] | None:
+def _screen_box(
+    s: Solid, centre_cam: np.ndarray, R_cam_obj: np.ndarray, K: np.ndarray
+) -> tuple[float, float, float, float] | None:
     """Return (u0, u1, v0, v1) around the solid's box, cut at the near plane; None if it lies behind the camera."""
     corner = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * s.half
-    p = centre_cam + corner @ R_cam_obj.T                                    # (8, 3)
+    p = centre_cam + corner @ R_cam_obj.T  # (8, 3)
     front = p[:, 2] > NEAR_M
     if not front.any():
         return None
     points = [p[front]]
-    if not front.all():                                                     # edges that cross the near plane
+    if not front.all():  # edges that cross the near plane
         a, b = np.array([(i, i | k) for k in (1, 2, 4) for i in range(8) if not i & k]).T
         cross = front[a] != front[b]
         pa, pb = p[a[cross]], p[b[cross]]
@@ -662,7 +762,9 @@ def _quadric(a, b, c):
     root = b * b - a * np.float32(c)
     half = np.sqrt(np.maximum(root, 0)) / a
     middle = -b / a
-    return np.where(root > 0, middle - half, np.inf).astype(np.float32), np.where(root > 0, middle + half, -np.inf).astype(np.float32)
+    return np.where(root > 0, middle - half, np.inf).astype(np.float32), np.where(
+        root > 0, middle + half, -np.inf
+    ).astype(np.float32)
 
 
 def _ball(d, o):
@@ -680,10 +782,20 @@ def _tube(d, o):
 INTERVAL = {BOX: _box, BALL: _ball, TUBE: _tube, SHELL: _box}
 
 
-def shade(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v: np.ndarray, depth: np.ndarray,
-          seen: np.ndarray, time_s: float = 0.0) -> np.ndarray:
+def shade(
+    scene: Scene,
+    T_world_cam: np.ndarray,
+    K: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    depth: np.ndarray,
+    seen: np.ndarray,
+    time_s: float = 0.0,
+) -> np.ndarray:
     """Return linear colours (N, 3) float32 of the traced pixels: texture times light, or sky."""
-    ray = (np.stack([u, v, np.ones_like(u)], 1) @ np.linalg.inv(K).T @ T_world_cam[:3, :3].T).astype(np.float32)    # (N, 3)
+    ray = (np.stack([u, v, np.ones_like(u)], 1) @ np.linalg.inv(K).T @ T_world_cam[:3, :3].T).astype(
+        np.float32
+    )  # (N, 3)
     colour = np.zeros((u.size, 3), np.float32)
     if scene.sky is not None:
         colour[seen < 0] = _sky(scene, ray[seen < 0])
@@ -691,8 +803,8 @@ def shade(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v
     if not on.size:
         return colour
     ray, z, which, solids = ray[on], depth[on], seen[on], scene.solids
-    world = T_world_cam[:3, 3].astype(np.float32) + z[:, None] * ray         # (n, 3)
-    R = np.array([s.R for s in solids], np.float32)[which]                   # (n, 3, 3)
+    world = T_world_cam[:3, 3].astype(np.float32) + z[:, None] * ray  # (n, 3)
+    R = np.array([s.R for s in solids], np.float32)[which]  # (n, 3, 3)
     half = np.array([s.half for s in solids], np.float32)[which]
     centre = np.array([s.centre + s.velocity * time_s for s in solids], np.float32)[which]
     local = np.einsum('nji,nj->ni', R, world - centre)
@@ -703,7 +815,7 @@ def shade(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v
     rows = np.arange(len(axis))
     flat = np.zeros_like(unit)
     flat[rows, axis] = np.sign(unit[rows, axis])
-    normal = np.where((shape == BOX)[:, None], flat, -flat)                  # the shell is seen from inside
+    normal = np.where((shape == BOX)[:, None], flat, -flat)  # the shell is seen from inside
     ball = shape == BALL
     normal[ball] = (unit / half)[ball]
     tube = shape == TUBE
@@ -715,7 +827,7 @@ def shade(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v
     normal[tube] = np.where(cap[:, None], cap_normal, round_)[tube]
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
 
-    axis = np.abs(normal).argmax(1)                                          # texture on the two other axes
+    axis = np.abs(normal).argmax(1)  # texture on the two other axes
     tile = np.array([s.tile_m for s in solids], np.float32)[which]
     tex = local / tile + 0.5
     ucol, vrow = np.array([1, 0, 0])[axis], np.array([2, 2, 1])[axis]
@@ -728,7 +840,7 @@ def shade(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v
     albedo *= np.array([s.tint for s in solids], np.float32)[which]
     glow = np.array([s.glow for s in solids], np.float32)[which]
     colour[on] = albedo * (_light(scene, world, normal) + glow[:, None])
-    if scene.sky is not None:                                                # haze
+    if scene.sky is not None:  # haze
         haze = 1 - np.exp(-z / 900)
         colour[on] += haze[:, None] * (scene.sky[0].astype(np.float32) * 0.6 - colour[on])
     return colour
@@ -736,15 +848,19 @@ def shade(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, u: np.ndarray, v
 
 def _sky(scene: Scene, ray: np.ndarray) -> np.ndarray:
     up = np.clip(ray[:, 2] / np.linalg.norm(ray, axis=1), 0, 1)[:, None]
+    assert scene.sky is not None
     colour = scene.sky[0] + (scene.sky[1] - scene.sky[0]) * np.sqrt(up)
     where = ray[:, :2] / (np.abs(ray[:, 2:]) + 0.15) * 0.15
     noise = scene.bank.groups['noise'][0]
-    clouds = sample(scene.bank, np.full(len(ray), noise), where[:, 0], where[:, 1], np.full(len(ray), 1.0)).mean(1, keepdims=True)
+    clouds = sample(scene.bank, np.full(len(ray), noise), where[:, 0], where[:, 1], np.full(len(ray), 1.0)).mean(
+        1, keepdims=True
+    )
     return (colour * (0.75 + clouds / 500)).astype(np.float32)
 
 
 def _light(scene: Scene, world: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Return the light (N, 3) that falls on points: an ambient part, darker near floor and corners, and diffuse lights."""
+    """Return the light (N, 3) that falls on points: an ambient part, darker near floor and corners, and diffuse
+    lights."""
     low, high = scene.extent.astype(np.float32)
     ambient = scene.ambient * (0.75 + 0.25 * normal[:, 2])
     if scene.sky is None:
@@ -763,7 +879,8 @@ def _light(scene: Scene, world: np.ndarray, normal: np.ndarray) -> np.ndarray:
 
 
 def shadow_map(scene: Scene, size: int = 768) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (T_light_world, K, depth map) of the first light: a wide lens under the ceiling, or a far one in the sun."""
+    """Return (T_light_world, K, depth map) of the first light: a wide lens under the ceiling, or a far one in the
+    sun."""
     position = scene.lights[0][0]
     if scene.sky is None:
         T, K = look(position, 0.0, -np.pi / 2 + 1e-4), make_K(size, size, 140)
@@ -792,8 +909,9 @@ def _lit(shadow: tuple[np.ndarray, np.ndarray, np.ndarray], world: np.ndarray) -
     return np.where(outside, 1, lit / 5)
 
 
-def render(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, height: int, width: int,
-           time_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def render(
+    scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, height: int, width: int, time_s: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the picture (H, W, 3) uint8 and depth along Z (H, W) float32 [m], inf for the sky.
 
     Depth is exact at pixel centres. In the picture, pixels on the border of two solids are the mean of four rays.
@@ -805,17 +923,20 @@ def render(scene: Scene, T_world_cam: np.ndarray, K: np.ndarray, height: int, wi
 
     image = seen.reshape(height, width)
     border = np.zeros((height, width), bool)
-    for a, b in (((slice(1, None),), (slice(None, -1),)), ((slice(None), slice(1, None)), (slice(None), slice(None, -1)))):
+    for a, b in (
+        ((slice(1, None),), (slice(None, -1),)),
+        ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
+    ):
         differ = image[a] != image[b]
         border[a] |= differ
         border[b] |= differ
     edge = np.flatnonzero(border.ravel())
     if edge.size:
-        ue = (u[edge, None] + np.float32([-0.375, 0.125, 0.375, -0.125])).ravel()       # a rotated 2x2 grid
-        ve = (v[edge, None] + np.float32([-0.125, -0.375, 0.125, 0.375])).ravel()
+        ue = (u[edge, None] + np.array([-0.375, 0.125, 0.375, -0.125], np.float32)).ravel()  # a rotated 2x2 grid
+        ve = (v[edge, None] + np.array([-0.125, -0.375, 0.125, 0.375], np.float32)).ravel()
         z, s = trace(scene, T_world_cam, K, ue, ve, time_s)
         fine = shade(scene, T_world_cam, K, ue, ve, z, s, time_s)
-        colour[edge] = _tone(fine).reshape(-1, 4, 3).mean(1) ** 2                       # mean of what is displayed
+        colour[edge] = _tone(fine).reshape(-1, 4, 3).mean(1) ** 2  # mean of what is displayed
     rgb = np.clip(255 * _tone(colour), 0, 255).astype(np.uint8).reshape(height, width, 3)
     return rgb, depth.reshape(height, width)
 
@@ -828,29 +949,38 @@ def _tone(linear: np.ndarray) -> np.ndarray:
 
 # ---------------------------------------------------------------- sensor
 
+
 @dataclass(frozen=True)
 class Sensor:
-    """What a camera does to a picture; drawn once per clip, so that only noise and exposure drift change from frame to frame."""
+    """What a camera does to a picture; drawn once per clip, so that only noise and exposure drift change from frame
+    to frame."""
 
-    noise: float = 0.0              # deviation of the read noise, in grey values
-    shot: float = 0.0               # deviation of the shot noise at white, in grey values
+    noise: float = 0.0  # deviation of the read noise, in grey values
+    shot: float = 0.0  # deviation of the shot noise at white, in grey values
     blur_px: float = 0.0
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gamma: float = 1.0
-    drift: float = 0.0              # relative exposure swing
+    drift: float = 0.0  # relative exposure swing
     period_frames: float = 40.0
-    vignette: float = 0.0           # darkening in the corners
-    jpeg: int = 0                   # quality, 0 = none
+    vignette: float = 0.0  # darkening in the corners
+    jpeg: int = 0  # quality, 0 = none
 
 
 def make_sensor(rng: np.random.Generator) -> Sensor:
     """Return a random camera, from clean to poor."""
     poor = rng.uniform(0, 1) ** 1.5
-    white = 1 + 0.12 * rng.uniform(-1, 1, 3)
-    return Sensor(noise=5 * poor * rng.random(), shot=8 * poor * rng.random(), blur_px=1.2 * poor * rng.random(),
-                  gain=tuple(float(g) for g in rng.uniform(0.6, 1.35) * white), gamma=float(rng.uniform(0.75, 1.3)),
-                  drift=0.15 * poor * rng.random(), period_frames=float(rng.uniform(10, 60)), vignette=0.4 * rng.random() ** 2,
-                  jpeg=int(rng.integers(40, 95)) if rng.random() < 0.4 else 0)
+    red, green, blue = (rng.uniform(0.6, 1.35) * (1 + 0.12 * rng.uniform(-1, 1, 3))).tolist()
+    return Sensor(
+        noise=5 * poor * rng.random(),
+        shot=8 * poor * rng.random(),
+        blur_px=1.2 * poor * rng.random(),
+        gain=(red, green, blue),
+        gamma=float(rng.uniform(0.75, 1.3)),
+        drift=0.15 * poor * rng.random(),
+        period_frames=float(rng.uniform(10, 60)),
+        vignette=0.4 * rng.random() ** 2,
+        jpeg=int(rng.integers(40, 95)) if rng.random() < 0.4 else 0,
+    )
 
 
 def expose(rgb: np.ndarray, sensor: Sensor, frame: int, rng: np.random.Generator) -> np.ndarray:
@@ -858,15 +988,16 @@ def expose(rgb: np.ndarray, sensor: Sensor, frame: int, rng: np.random.Generator
     h, w = rgb.shape[:2]
     x = np.arange(256, dtype=np.float32) / 255
     swing = 1 + sensor.drift * np.sin(2 * np.pi * frame / sensor.period_frames)
-    curve = 255 * np.clip(x[:, None] ** sensor.gamma * np.float32(sensor.gain) * np.float32(swing), 0, 1.2)     # (256, 3)
-    out = np.stack([curve[rgb[..., c], c] for c in range(3)], -1).astype(np.float32)
+    gain = np.array(sensor.gain, np.float32) * np.float32(swing)
+    curve = 255 * np.clip(x[:, None] ** sensor.gamma * gain, 0, 1.2)  # (256, 3)
+    out: Any = np.stack([curve[rgb[..., c], c] for c in range(3)], -1).astype(np.float32)
     if sensor.vignette:
-        yy, xx = np.mgrid[-1:1:h * 1j, -1:1:w * 1j]
-        out *= (1 - sensor.vignette * (xx ** 2 + yy ** 2) / 2)[..., None].astype(np.float32)
+        yy, xx = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
+        out *= (1 - sensor.vignette * (xx**2 + yy**2) / 2)[..., None].astype(np.float32)
     if sensor.blur_px > 0.2:
         out = cv2.GaussianBlur(out, (0, 0), sensor.blur_px)
     if sensor.noise or sensor.shot:
-        deviation = np.sqrt(sensor.noise ** 2 + sensor.shot ** 2 * np.clip(out, 0, 255) / 255)
+        deviation = np.sqrt(sensor.noise**2 + sensor.shot**2 * np.clip(out, 0, 255) / 255)
         out += deviation * rng.standard_normal(out.shape, np.float32)
     out = np.clip(out + 0.5, 0, 255).astype(np.uint8)
     if sensor.jpeg:
@@ -875,6 +1006,7 @@ def expose(rgb: np.ndarray, sensor: Sensor, frame: int, rng: np.random.Generator
 
 
 # ---------------------------------------------------------------- the demo
+
 
 def living_room_bank(size: int = 512) -> Textures:
     """Return the few calm materials of the demo's room, one picture per group."""
@@ -893,12 +1025,19 @@ def living_room_bank(size: int = 512) -> Textures:
     grain = cv2.blur(cloud(rng, size, 0.6), (size // 6 + 1, 1))
     floor = np.where(seam, 0.0, shade_of + 0.25 * grain / grain.std())
     rug = 0.5 + 0.5 * np.sign(np.sin(2 * np.pi * 6 * x) + np.sin(2 * np.pi * 6 * y)) * 0.6 + 0.1 * cloud(rng, size, 0.9)
-    covers = np.array([[.62, .2, .16], [.2, .34, .5], [.85, .78, .62], [.24, .4, .28], [.8, .55, .2], [.3, .26, .3]])
-    books = covers[rng.integers(0, 6, 16)][np.floor(x * 16).astype(int)] * np.where((x * 16) % 1 < 0.07, 0.4, 1.0)[..., None]
+    covers = np.array(
+        [[0.62, 0.2, 0.16], [0.2, 0.34, 0.5], [0.85, 0.78, 0.62], [0.24, 0.4, 0.28], [0.8, 0.55, 0.2], [0.3, 0.26, 0.3]]
+    )
+    books = (
+        covers[rng.integers(0, 6, 16)][np.floor(x * 16).astype(int)]
+        * np.where((x * 16) % 1 < 0.07, 0.4, 1.0)[..., None]
+    )
     books[np.abs(y - 0.25) < 0.03] *= 1.25
-    hills = [np.clip((y - 0.42 - 0.16 * k + 0.06 * np.sin(2 * np.pi * (x * (1 + k) + k / 3))) * 40, 0, 1) for k in range(3)]
+    hills = [
+        np.clip((y - 0.42 - 0.16 * k + 0.06 * np.sin(2 * np.pi * (x * (1 + k) + k / 3))) * 40, 0, 1) for k in range(3)
+    ]
     painting = np.stack([0.95 - 0.5 * y, 0.75 - 0.25 * y, 0.55 + 0.2 * y], -1)
-    for hill, colour in zip(hills, ((0.35, 0.45, 0.5), (0.2, 0.4, 0.35), (0.5, 0.3, 0.15))):
+    for hill, colour in zip(hills, ((0.35, 0.45, 0.5), (0.2, 0.4, 0.35), (0.5, 0.3, 0.15)), strict=True):
         painting = painting + hill[..., None] * (np.array(colour) - painting)
     pictures = {
         'wall': blend((0.80, 0.78, 0.72), (0.88, 0.86, 0.81), 0.5 + 0.15 * cloud(rng, size, 1.6), 0.015),
@@ -931,13 +1070,34 @@ def make_living_room(seed: int = 0) -> Scene:
         return dict(textures=bank.groups[name], tile_m=np.full(3, tile_m), tint=np.full(3, tint), **more)
 
     wall, floor, ceiling = (bank.groups[n][0] for n in ('wall', 'floor', 'ceiling'))
-    b.add(SHELL, 0, 0, h / 2, w / 2, d / 2, h / 2, textures=(wall, wall, wall, wall, floor, ceiling), tile_m=np.full(3, 2.0))
-    for x, y, hx, hy in ((0, -d / 2, w / 2, 0.015), (0, d / 2, w / 2, 0.015), (-w / 2, 0, 0.015, d / 2), (w / 2, 0, 0.015, d / 2)):
+    b.add(
+        SHELL,
+        0,
+        0,
+        h / 2,
+        w / 2,
+        d / 2,
+        h / 2,
+        textures=(wall, wall, wall, wall, floor, ceiling),
+        tile_m=np.full(3, 2.0),
+    )
+    for x, y, hx, hy in (
+        (0, -d / 2, w / 2, 0.015),
+        (0, d / 2, w / 2, 0.015),
+        (-w / 2, 0, 0.015, d / 2),
+        (w / 2, 0, 0.015, d / 2),
+    ):
         b.add(BOX, x, y, 0.05, hx, hy, 0.05, **skin('white'))
 
-    b.place(0.35, 1.75, 0, np.pi)                                            # sofa with cushions, a painting above it
-    for x, y, z, hx, hy, hz in ((0, 0, 0.24, 1.0, 0.42, 0.12), (0, -0.33, 0.55, 1.0, 0.1, 0.27), (-1.02, 0, 0.33, 0.1, 0.43, 0.27),
-                                (1.02, 0, 0.33, 0.1, 0.43, 0.27), (-0.48, 0.04, 0.4, 0.46, 0.36, 0.06), (0.48, 0.04, 0.4, 0.46, 0.36, 0.06)):
+    b.place(0.35, 1.75, 0, np.pi)  # sofa with cushions, a painting above it
+    for x, y, z, hx, hy, hz in (
+        (0, 0, 0.24, 1.0, 0.42, 0.12),
+        (0, -0.33, 0.55, 1.0, 0.1, 0.27),
+        (-1.02, 0, 0.33, 0.1, 0.43, 0.27),
+        (1.02, 0, 0.33, 0.1, 0.43, 0.27),
+        (-0.48, 0.04, 0.4, 0.46, 0.36, 0.06),
+        (0.48, 0.04, 0.4, 0.46, 0.36, 0.06),
+    ):
         b.add(BOX, x, y, z, hx, hy, hz, **skin('cloth', 0.8))
     for x in (-0.9, 0.9):
         for y in (-0.35, 0.35):
@@ -947,20 +1107,22 @@ def make_living_room(seed: int = 0) -> Scene:
     b.add(BOX, 0.1, -0.53, 1.55, 0.62, 0.015, 0.42, **skin('dark'))
     b.add(BOX, 0.1, -0.51, 1.55, 0.57, 0.01, 0.37, textures=bank.groups['painting'], tile_m=np.array([1.14, 1, 0.74]))
 
-    b.place(0.3, 0.35, 0, 0.05)                                              # rug, low table and what lies on it
+    b.place(0.3, 0.35, 0, 0.05)  # rug, low table and what lies on it
     b.add(BOX, 0, 0, 0.008, 1.25, 0.85, 0.008, **skin('rug', 1.7))
     b.add(BOX, 0, 0, 0.4, 0.6, 0.34, 0.02, **skin('oak'))
     for x in (-0.53, 0.53):
         for y in (-0.28, 0.28):
             b.add(BOX, x, y, 0.19, 0.025, 0.025, 0.19, **skin('oak'))
     b.add(BOX, *rng.uniform(-0.1, 0.1, 2) + [-0.25, 0.05], 0.435, 0.13, 0.1, 0.015, R=yawed(0.4), **skin('books', 0.5))
-    b.add(BOX, *rng.uniform(-0.05, 0.05, 2) + [-0.25, 0.05], 0.462, 0.11, 0.08, 0.012, R=yawed(-0.2), **skin('linen', 0.5))
+    b.add(
+        BOX, *rng.uniform(-0.05, 0.05, 2) + [-0.25, 0.05], 0.462, 0.11, 0.08, 0.012, R=yawed(-0.2), **skin('linen', 0.5)
+    )
     b.add(TUBE, 0.12, *rng.uniform(-0.1, 0.1, 1), 0.465, 0.04, 0.04, 0.045, **skin('white'))
     b.add(TUBE, 0.36, 0.08, 0.49, 0.06, 0.06, 0.07, **skin('clay'))
     b.add(BALL, 0.36, 0.08, 0.66, 0.12, 0.12, 0.13, **skin('leaf', 0.3))
     b.add(BALL, *rng.uniform(-0.2, 0.2, 2) + [-0.95, -0.75], 0.11, 0.11, 0.11, 0.11, **skin('clay', 0.3))
 
-    b.place(2.55, 0.75, 0, np.pi / 2)                                        # shelf with books
+    b.place(2.55, 0.75, 0, np.pi / 2)  # shelf with books
     b.add(BOX, 0, -0.18, 0.95, 0.6, 0.01, 0.95, **skin('oak'))
     for x in (-0.6, 0.6):
         b.add(BOX, x, 0, 0.95, 0.015, 0.18, 0.95, **skin('oak'))
@@ -971,12 +1133,30 @@ def make_living_room(seed: int = 0) -> Scene:
         while i < 4 and x < 0.4:
             width, tall = rng.uniform(0.08, 0.25), rng.uniform(0.11, 0.17)
             if rng.random() < 0.75:
-                b.add(BOX, x + width, 0.02, z + 0.015 + tall, width, 0.11, tall, **skin('books', rng.uniform(0.5, 0.9), rng.uniform(0.6, 1.2)))
+                b.add(
+                    BOX,
+                    x + width,
+                    0.02,
+                    z + 0.015 + tall,
+                    width,
+                    0.11,
+                    tall,
+                    **skin('books', rng.uniform(0.5, 0.9), rng.uniform(0.6, 1.2)),
+                )
             else:
-                b.add(BALL, x + 0.1, 0, z + 0.1, 0.08, 0.08, 0.085, **skin(str(rng.choice(['clay', 'white', 'linen'])), 0.3))
+                b.add(
+                    BALL,
+                    x + 0.1,
+                    0,
+                    z + 0.1,
+                    0.08,
+                    0.08,
+                    0.085,
+                    **skin(str(rng.choice(['clay', 'white', 'linen'])), 0.3),
+                )
             x += 2 * width + 0.04
 
-    b.place(2.5, -0.9, 0, np.pi / 2)                                         # cabinet with a screen
+    b.place(2.5, -0.9, 0, np.pi / 2)  # cabinet with a screen
     b.add(BOX, 0, 0, 0.26, 0.75, 0.24, 0.26, **skin('dark'))
     for x in (-0.37, 0.37):
         b.add(BOX, x, 0.245, 0.26, 0.35, 0.006, 0.2, **skin('oak'))
@@ -984,7 +1164,7 @@ def make_living_room(seed: int = 0) -> Scene:
     b.add(BOX, 0, -0.05, 0.56, 0.18, 0.08, 0.02, **skin('dark'))
     b.add(BOX, 0, -0.05, 0.92, 0.55, 0.02, 0.32, **skin('dark', tint=0.3))
 
-    b.place(2.2, 1.75)                                                       # lamp, plants
+    b.place(2.2, 1.75)  # lamp, plants
     b.add(TUBE, 0, 0, 0.015, 0.15, 0.15, 0.015, **skin('dark'))
     b.add(TUBE, 0, 0, 0.75, 0.012, 0.012, 0.75, **skin('dark'))
     b.add(TUBE, 0, 0, 1.6, 0.19, 0.19, 0.14, **skin('white', glow=1.1))
@@ -994,38 +1174,64 @@ def make_living_room(seed: int = 0) -> Scene:
         for _ in range(16):
             a, r, z = rng.uniform(0, 6.3), rng.uniform(0.02, 0.24), rng.uniform(0.5, tall)
             tilt = yawed(a) @ np.array([[0.8, 0, 0.6], [0, 1, 0], [-0.6, 0, 0.8]])
-            b.add(BALL, r * np.cos(a), r * np.sin(a), z, 0.17, 0.06, 0.025, R=tilt, **skin('leaf', 0.3, rng.uniform(0.8, 1.3)))
+            b.add(
+                BALL,
+                r * np.cos(a),
+                r * np.sin(a),
+                z,
+                0.17,
+                0.06,
+                0.025,
+                R=tilt,
+                **skin('leaf', 0.3, rng.uniform(0.8, 1.3)),
+            )
         b.add(TUBE, 0, 0, tall / 2, 0.012, 0.012, tall / 2, **skin('dark'))
 
-    b.place(-1.9, d / 2, 0, np.pi)                                           # window and curtains
-    b.add(BOX, 0, 0, 1.5, 0.62, 0.005, 0.62, textures=bank.groups['outside'], tile_m=np.array([1.24, 1, 1.24]), glow=1.3)
+    b.place(-1.9, d / 2, 0, np.pi)  # window and curtains
+    b.add(
+        BOX, 0, 0, 1.5, 0.62, 0.005, 0.62, textures=bank.groups['outside'], tile_m=np.array([1.24, 1, 1.24]), glow=1.3
+    )
     for s in (-1, 0, 1):
         b.add(BOX, s * 0.62, 0.02, 1.5, 0.028, 0.028, 0.65, **skin('white'))
         b.add(BOX, 0, 0.02, 1.5 + s * 0.62, 0.65, 0.028, 0.028, **skin('white'))
     for s in (-1, 1):
         for k in range(4):
             b.add(TUBE, s * (0.72 + 0.075 * k), 0.06, 1.2, 0.05, 0.04, 1.15, **skin('linen', 0.7))
-    b.place(-1.55, 0.75, 0, -0.5)                                            # an armchair
-    for x, y, z, hx, hy, hz in ((0, 0, 0.3, 0.36, 0.36, 0.12), (0, -0.32, 0.6, 0.36, 0.08, 0.3), (-0.36, 0, 0.4, 0.07, 0.36, 0.2), (0.36, 0, 0.4, 0.07, 0.36, 0.2)):
+    b.place(-1.55, 0.75, 0, -0.5)  # an armchair
+    for x, y, z, hx, hy, hz in (
+        (0, 0, 0.3, 0.36, 0.36, 0.12),
+        (0, -0.32, 0.6, 0.36, 0.08, 0.3),
+        (-0.36, 0, 0.4, 0.07, 0.36, 0.2),
+        (0.36, 0, 0.4, 0.07, 0.36, 0.2),
+    ):
         b.add(BOX, x, y, z, hx, hy, hz, **skin('linen', 0.8))
-    scene.lights = [(np.array([0.2, -0.2, h - 0.12]), np.array([2.1, 2.0, 1.8])), (np.array([2.2, 1.75, 1.62]), np.array([0.8, 0.7, 0.5])),
-                    (np.array([-1.9, d / 2 - 0.3, 1.6]), np.array([0.8, 0.95, 1.15]))]
+    scene.lights = [
+        (np.array([0.2, -0.2, h - 0.12]), np.array([2.1, 2.0, 1.8])),
+        (np.array([2.2, 1.75, 1.62]), np.array([0.8, 0.7, 0.5])),
+        (np.array([-1.9, d / 2 - 0.3, 1.6]), np.array([0.8, 0.95, 1.15])),
+    ]
     scene.shadow = shadow_map(scene)
     return scene
 
 
-def room_sequence(frames: int = 90, height: int = 480, width: int = 640, seed: int = 0,
-                  rate_hz: float = 30.0) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
+def room_sequence(
+    frames: int = 90, height: int = 480, width: int = 640, seed: int = 0, rate_hz: float = 30.0
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
     """Yield (rgb, depth_m, T_world_cam, K, stamp_ns) of a hand-held camera that pans and walks through a living room.
 
     rgb (H, W, 3) uint8, depth_m (H, W) float32, T_world_cam (4, 4) and K (3, 3) float64.
     """
     scene = make_living_room(seed)
     K = make_K(width, height, 72.0)
-    t = np.arange(frames) / rate_hz                                          # s
+    t = np.arange(frames) / rate_hz  # s
     wobble = _wobble(np.random.default_rng((29, seed)), t, 6)
     for i in range(frames):
         position = np.array([-2.1 + 0.28 * t[i], -1.75 + 0.08 * t[i], 1.5]) + 0.015 * wobble[i, :3]
-        T_world_cam = look(position, np.radians(44 + 9 * np.sin(0.9 * t[i])) + 0.02 * wobble[i, 3], -0.2 + 0.015 * wobble[i, 4], 0.012 * wobble[i, 5])
+        T_world_cam = look(
+            position,
+            np.radians(44 + 9 * np.sin(0.9 * t[i])) + 0.02 * wobble[i, 3],
+            -0.2 + 0.015 * wobble[i, 4],
+            0.012 * wobble[i, 5],
+        )
         rgb, depth_m = render(scene, T_world_cam, K, height, width)
         yield rgb, depth_m, T_world_cam, K, round(i * 1e9 / rate_hz)

@@ -1,0 +1,109 @@
+"""Each loss on a case whose answer is known by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+
+from depth_ros.training import losses  # noqa: E402
+
+
+def maps(*values):
+    """One clip (1, T, 2, 3) of the given frames."""
+    return torch.tensor(values, dtype=torch.float32).reshape(1, -1, 2, 3)
+
+
+RAMP = [1, 2, 3, 4, 5, 6]
+ONES = torch.ones(1, 1, 2, 3)
+
+
+def test_alignment_undoes_any_scale_and_shift_of_a_clip():
+    clip = maps(RAMP, [2, 4, 6, 8, 1, 3])
+    aligned = losses.align(-0.5 * clip + 7, clip, torch.ones_like(clip))
+    assert losses.scale_and_shift_invariant(aligned, clip, torch.ones_like(clip)) < 1e-4
+
+
+def test_a_scale_that_changes_from_frame_to_frame_is_not_forgiven():
+    truth = maps(RAMP, RAMP)
+    flicker = maps(RAMP, [2 * x for x in RAMP])
+    weight = torch.ones_like(truth)
+    assert losses.scale_and_shift_invariant(losses.align(flicker, truth, weight), truth, weight) > 0.3
+
+
+def test_a_clip_is_standardised_to_mean_zero_and_mean_deviation_one():
+    z = losses.standardise(maps(RAMP), ONES)
+    np.testing.assert_allclose([z.mean(), z.abs().mean()], [0, 1], atol=1e-6)
+
+
+def test_unknown_pixels_count_nowhere():
+    weight = maps([1, 1, 1, 1, 1, 0])
+    wrong = maps([1, 2, 3, 4, 5, 600])
+    aligned = losses.align(wrong, maps(RAMP), weight)
+    assert losses.scale_and_shift_invariant(aligned, maps(RAMP), weight) < 1e-4
+    assert losses.silog(wrong, maps(RAMP), weight) < 2e-3
+
+
+def test_gradient_matching_is_the_mean_slope_of_the_residual():
+    residual_slope_in_x = maps([0, 0.5, 1.0, 0, 0.5, 1.0])
+    loss = losses.gradient_matching(residual_slope_in_x, torch.zeros_like(ONES), ONES, scales=1)
+    np.testing.assert_allclose(loss, 0.5, atol=1e-6)  # 0.5 per pixel along x, 0 along y
+    np.testing.assert_allclose(losses.lmr_spatial(residual_slope_in_x, torch.zeros_like(ONES), ONES), 0.5, atol=1e-6)
+
+
+def test_temporal_losses_are_the_change_that_the_truth_does_not_have():
+    truth = torch.zeros(1, 3, 2, 3)
+    drift = maps([0] * 6, [0.1] * 6, [0.2] * 6)
+    weight = torch.ones_like(truth)
+    np.testing.assert_allclose(losses.lmr_temporal(drift, truth, weight), 0.1, atol=1e-6)
+    np.testing.assert_allclose(
+        losses.temporal_gradient(drift, truth, weight), 0.15, atol=1e-6
+    )  # 0.1 and 0.2 to the first
+    np.testing.assert_allclose(losses.temporal_gradient(drift, truth, weight, references=2), 0.15, atol=1e-6)
+    assert losses.lmr_temporal(drift[:, :1], truth[:, :1], weight[:, :1]) == 0
+
+
+def test_silog_forgives_a_factor_but_not_a_spread():
+    assert losses.silog(3 * maps(RAMP), maps(RAMP), ONES) < 2e-3
+    spread = maps([math.e, 1, math.e, 1, math.e, 1])  # g is 1 or 0, half each: deviation 0.5
+    np.testing.assert_allclose(losses.silog(spread, ONES, ONES), 0.5, atol=1e-3)
+    np.testing.assert_allclose(losses.silog(3 * ONES, ONES, ONES, mean_share=0.0), math.log(3), atol=1e-3)
+
+
+def test_fit_scale_finds_the_factor():
+    np.testing.assert_allclose(losses.fit_scale(maps(RAMP), 2.5 * maps(RAMP), ONES).item(), 2.5, rtol=1e-5)
+
+
+def test_the_pose_loss_is_radians_and_a_share_of_the_way():
+    truth = torch.tensor([[[0.0, 0, 0, 0, 0, 0.5]]])
+    guess = torch.tensor([[[0.01, 0, 0, 0, 0, 0.4]]])
+    rotation, translation = losses.pose(guess, truth, torch.ones(1, 1, 2))
+    np.testing.assert_allclose([rotation, translation], [0.01, 0.2], atol=1e-6)
+    assert losses.pose(guess, truth, torch.tensor([[[1.0, 0.0]]]))[1] == 0
+
+
+def test_confidence_is_best_where_it_equals_the_error_s_exponential():
+    error = maps([0, 0, 0, 0.3, 0.3, 0.3])
+    right = torch.exp(-error / 0.3).clamp(1e-4, 1 - 1e-4)
+    for other in (0.1, 0.5, 0.9):
+        assert losses.confidence(right, error, ONES) < losses.confidence(torch.full_like(ONES, other), error, ONES)
+
+
+def test_flow_of_a_sideways_step_is_focal_length_times_baseline_times_disparity():
+    K = torch.tensor([[[40.0, 0, 15.5], [0, 40.0, 15.5], [0, 0, 1]]])
+    T_prev_cam = torch.eye(4)[None].clone()
+    T_prev_cam[0, 0, 3] = 0.2  # this camera stands 0.2 m to the right of the last
+    flow, inside = losses.rigid_flow(torch.full((1, 32, 32), 0.5), K, T_prev_cam)
+    np.testing.assert_allclose(flow[0, 0], 40 * 0.2 * 0.5 / 8, rtol=1e-5)  # cells of 8 px
+    np.testing.assert_allclose(flow[0, 1], 0, atol=1e-6)
+    assert inside[0, :, :3].all()
+    assert losses.flow(flow, flow, inside.float()) == 0
+
+
+def test_flow_at_infinity_feels_only_rotation():
+    K = torch.tensor([[[40.0, 0, 15.5], [0, 40.0, 15.5], [0, 0, 1]]])
+    T_prev_cam = torch.eye(4)[None].clone()
+    T_prev_cam[0, :3, 3] = torch.tensor([5.0, -3.0, 2.0])
+    flow, _ = losses.rigid_flow(torch.zeros(1, 32, 32), K, T_prev_cam)
+    np.testing.assert_allclose(flow, 0, atol=1e-5)
