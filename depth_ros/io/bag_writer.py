@@ -35,9 +35,11 @@ class DepthBag:
         with writing(self.path):
             if self.copies:
                 self.copies.copy_until(log_ns)
-            for name, message in self.messages.of(depth, self.settings, self.points):
-                raw = bag_typestore().serialize_cdr(message, message.__msgtype__)
-                self.writer.write(self._connection(PREFIX + name, message.__msgtype__), log_ns, raw)
+            for topic in self._topics(depth):
+                message = self.messages.make(topic, depth, self.settings)
+                if message is not None:
+                    raw = bag_typestore().serialize_cdr(message, message.__msgtype__)
+                    self.writer.write(self._connection(PREFIX + topic, message.__msgtype__), log_ns, raw)
 
     def close(self, complete: bool = True) -> None:
         """Finish the file; `complete` copies the rest of the originals first."""
@@ -46,6 +48,14 @@ class DepthBag:
                 self.copies.copy_until(None)
             self.writer.close()
             (self.writer.path / 'depth_ros.mcap').replace(self.path)
+
+    def _topics(self, depth: DepthFrame) -> list[str]:
+        """Return where a frame goes: metres or the relative map, never both."""
+        relative = depth.depth_m is None
+        topics = ['relative/image'] if relative else ['depth/image', 'depth/camera_info']
+        if self.points and self.messages.cloud_due(depth.stamp_ns, self.settings.rate_hz):
+            topics.append('relative/points' if relative else 'points')
+        return [*topics, 'confidence', 'pose', 'pose_embedding']
 
     def _connection(self, topic: str, msgtype: str) -> Any:
         if topic not in self.connections:
