@@ -15,9 +15,9 @@ from depth_ros.core.motion import measure_motion
 from depth_ros.core.window import WindowSpec
 from depth_ros.settings import AlignmentSettings
 
-FIT_PASSES = 8              # reweighting passes; fixed, so that a fit is a function of its input alone
-FIT_LINES, FIT_JUDGES = 64, 500    # lines through two pixels to start from, and the pixels that judge them
-FIT_PIXELS = 5_000          # pixels a fit looks at, evenly spaced
+FIT_PASSES = 6              # reweighting passes; fixed, so that a fit is a function of its input alone
+FIT_LINES, FIT_JUDGES = 48, 250    # lines through two pixels to start from, and the pixels that judge them
+FIT_PIXELS = 4_000          # pixels a fit looks at, evenly spaced
 FIT_LEAST = 50              # fewer say nothing
 LEVEL_MEMORY = 0.8          # share of its past that the running residual keeps per fit
 CUT_RESIDUAL = 0.25         # a fit this bad

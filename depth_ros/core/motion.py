@@ -14,6 +14,7 @@ CUT_SHARE = 0.1               # two pictures show different scenes if less than 
 CUT_CORRELATION = 0.6         # and their coarse layouts correlate less than this
 COARSE = (8, 6)               # pixels of the layout
 FIT_PASSES = 5
+FIT_STEP_PX = 3
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Motion:
         fitted affine flow.
         """
         h, w = self.consistent.shape
-        v, u = np.nonzero(self.consistent[::2, ::2])
-        u, v = 2 * u, 2 * v
+        v, u = np.nonzero(self.consistent[::FIT_STEP_PX, ::FIT_STEP_PX])
+        u, v = FIT_STEP_PX * u, FIT_STEP_PX * v
         if len(u) < 100:
             return 1.0
         A = np.stack([u - w / 2, v - h / 2, np.ones(len(u))], axis=1)    # (N, 3)

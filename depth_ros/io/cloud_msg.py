@@ -21,11 +21,8 @@ def cloud_message(types: MessageTypes, header: Any, xyz: np.ndarray, rgb: np.nda
 
 def pack_points(xyz: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     """Return (H, W, 4) float32: x, y, z and the colour as 0x00RRGGBB in the bits of a float."""
-    points = np.empty((*xyz.shape[:2], 4), np.float32)
-    points[..., :3] = xyz
     colour = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]    # 0xFFRRGGBB on a little-endian machine
-    np.bitwise_and(colour, 0x00FFFFFF, out=points.view(np.uint32)[..., 3])
-    return points
+    return cv2.merge((*cv2.split(xyz), (colour & 0x00FFFFFF).view(np.float32)))
 
 
 def _fields(types: MessageTypes) -> list[Any]:
