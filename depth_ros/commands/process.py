@@ -120,6 +120,8 @@ class Results:
         self.output, self.settings, self.source, self.points = output, settings.cloud, source, points
         is_bag = output.suffix == '.mcap'
         self.bag = DepthBag(place(output), settings.cloud, points, source.recording) if is_bag else None
+        if self.bag:
+            stack.callback(self.bag.abandon)
         self.folder = None if is_bag else DepthFolder(place(output))
         self.video = PreviewVideo(place(preview), source.rate_hz) if preview else None
         self.cloud = place(cloud) if cloud else None

@@ -1,6 +1,6 @@
 """Recordings: ROS 2 bags (mcap, sqlite3) and ROS 1 bags, read with rosbags; no ROS installation needed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,8 +50,7 @@ class Recording:
         A picture gets the camera that `override(height, width)` gives, else that of the last camera_info before it, or
         of the first one if there was none before. Where the bag ends too early, the frames end there with a note.
         """
-        infos = _Infos(self)
-        with open_reader(self.storage or self.path) as reader:
+        with open_reader(self.storage or self.path) as reader, closing(_Infos(self)) as infos:
             decode = decoder_of(self.image.msgtype)
             assert decode is not None
             for count, (connection, log_ns, raw) in enumerate(self.messages(reader, [self.image.name])):
@@ -90,8 +89,11 @@ class _Infos:
             self.current, self.next = self.next, next(self.messages, None)
         return camera_from_info(self.current[1], height, width, model) if self.current else None
 
+    def close(self) -> None:
+        self.messages.close()
+
     @staticmethod
-    def _read(recording: Recording) -> Iterator[tuple[int, Any]]:
+    def _read(recording: Recording) -> Generator[tuple[int, Any], None, None]:
         if recording.info is None:
             return
         with open_reader(recording.storage or recording.path) as reader:

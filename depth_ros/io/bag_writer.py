@@ -1,6 +1,6 @@
 """Depth as an MCAP bag: the original topics copied through, ours beside them under /depth_ros/."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -48,6 +48,13 @@ class DepthBag:
                 self.copies.copy_until(None)
             self.writer.close()
             (self.writer.path / 'depth_ros.mcap').replace(self.path)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of all files, whatever state they are in."""
+        if self.copies:
+            self.copies.messages.close()
+        self.writer.abort()
 
     def _topics(self, depth: DepthFrame) -> list[str]:
         """Return where a frame goes: metres or the relative map, never both."""
@@ -77,7 +84,7 @@ class Copies:
             self.writer.write(*self.next)
             self.next = next(self.messages, None)
 
-    def _convert(self, original: Recording) -> Iterator[tuple[Any, int, Any]]:
+    def _convert(self, original: Recording) -> Generator[tuple[Any, int, Any], None, None]:
         """Yield (connection of the new bag, log time ns, CDR bytes)."""
         with open_reader(original.storage or original.path) as reader:
             ours = [item for item in reader.connections if item.topic.startswith(PREFIX)]

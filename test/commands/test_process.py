@@ -1,0 +1,272 @@
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_ros.commands.process import parse_setting, process, read_ahead
+from depth_ros.errors import InputError, OutputError, SettingsError
+from test.commands.grey_network import write_network
+from test.io.made import camera_entries, image, jpeg, picture, read_all, write_ros1, write_ros2
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='session')
+def relative(tmp_path_factory):
+    return {'family': 'onnx', 'weights': str(write_network(tmp_path_factory.mktemp('relative'))), 'set': ['threads=1']}
+
+
+@pytest.fixture(scope='session')
+def metric(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('metric')
+    return {'family': 'onnx', 'weights': str(write_network(folder, 'depth_metric')), 'set': ['threads=1']}
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / 'pictures'
+    folder.mkdir()
+    for index in range(6):
+        (folder / f'{index}.png').write_bytes(jpeg(picture(0) // 2 + 8 * index, '.png'))
+    return folder
+
+
+@pytest.fixture
+def bag(tmp_path):
+    return write_ros2(tmp_path / 'bag', camera_entries())
+
+
+def contents(folder):
+    return {item.name: item.read_bytes() for item in folder.iterdir()}
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / 'frames.jsonl').read_text().splitlines()]
+
+
+def visible_and_hidden(folder):
+    return sorted(item.name for item in folder.iterdir())
+
+
+def arguments(options):
+    for name, value in options.items():
+        for item in value if isinstance(value, list) else [value]:
+            yield from [f'--{name}'] if item is True else [f'--{name}', str(item)]
+
+
+def start(*positional, before=None, **options):
+    """Start the real program."""
+    code = 'from depth_ros.commands import main; main()'
+    command = [sys.executable, '-c', code, 'process', *map(str, positional), *arguments(options)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before,
+                            env={**os.environ, 'PYTHONPATH': str(ROOT)})
+
+
+def test_a_folder_of_pictures_becomes_a_folder_of_maps(tmp_path, pictures, metric, capsys):
+    process(pictures, tmp_path / 'out', **metric)
+    out = lines(tmp_path / 'out')
+    assert [line['index'] for line in out] == list(range(6)) and {line['segment'] for line in out} == {0}
+    depth = np.load(tmp_path / 'out' / out[2]['depth_m_file'])
+    expected = (picture(0) // 2 + 16).mean(axis=-1) / 25.5    # what the network says by its making
+    assert depth == pytest.approx(expected, abs=1e-4)
+    shown = capsys.readouterr()
+    assert 'pictures: 6 frames of metric depth' in shown.out and '1 segment -> ' in shown.out and shown.err == ''
+
+
+def test_two_runs_write_the_same_bytes(tmp_path, bag, relative):
+    for name in 'ab':
+        process(bag, tmp_path / name, **relative)
+        process(bag, tmp_path / f'{name}.mcap', points=True, **relative)
+    assert contents(tmp_path / 'a') == contents(tmp_path / 'b')
+    assert (tmp_path / 'a.mcap').read_bytes() == (tmp_path / 'b.mcap').read_bytes()
+
+
+def test_a_folder_and_a_bag_hold_the_same_depth(tmp_path, bag, metric):
+    process(bag, tmp_path / 'out', **metric)
+    process(bag, tmp_path / 'out.mcap', points=True, **metric)
+    messages = [entry[1:] for entry in read_all(tmp_path / 'out.mcap') if entry[0] == '/depth_ros/depth/image']
+    for line, (log_ns, msg) in zip(lines(tmp_path / 'out'), messages, strict=True):
+        assert log_ns == line['stamp_ns'] + 5_000_000
+        assert np.array_equal(msg.data.view(np.float32), np.load(tmp_path / 'out' / line['depth_m_file']).ravel())
+    assert {name for name, _, _ in read_all(tmp_path / 'out.mcap')} == {
+        '/cam/image', '/cam/camera_info', '/talk', '/depth_ros/depth/image', '/depth_ros/depth/camera_info',
+        '/depth_ros/points'}
+
+
+def test_every_container_of_the_same_pictures_gives_the_same_depth(tmp_path, relative):
+    maps = []
+    entries = camera_entries()
+    for path in (write_ros2(tmp_path / 'mcap', entries), write_ros2(tmp_path / 'db3', entries, 'SQLITE3'),
+                 write_ros1(tmp_path / 'ros1.bag', entries)):
+        process(path, tmp_path / f'{path.stem}_out', **relative)
+        maps.append(contents(tmp_path / f'{path.stem}_out'))
+    assert maps[0] == maps[1] == maps[2]
+
+
+def test_preview_and_cloud_come_beside_the_result(tmp_path, bag, metric):
+    process(bag, tmp_path / 'out', preview=tmp_path / 'a.mp4', cloud=tmp_path / 'a.ply', **metric)
+    assert cv2.VideoCapture(str(tmp_path / 'a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    assert (tmp_path / 'a.ply').read_bytes().startswith(b'ply')
+    assert visible_and_hidden(tmp_path) == ['a.mp4', 'a.ply', 'bag', 'out']
+
+
+def test_a_part_can_be_cut_out_and_the_camera_stated(tmp_path, pictures, relative):
+    process(pictures, tmp_path / 'out', start=0.1, end=0.3, rate=10.0, camera='30,31,16,12', **relative)
+    out = lines(tmp_path / 'out')
+    assert [line['stamp_ns'] for line in out] == [100_000_000, 200_000_000]
+    assert out[0]['K'] == [[30, 0, 16], [0, 31, 12], [0, 0, 1]] and out[0]['depth_m_file'] is None
+
+
+def test_pictures_that_change_their_size_begin_a_new_segment(tmp_path, pictures, relative):
+    (pictures / '3.png').write_bytes(jpeg(picture(0, 48, 64), '.png'))
+    process(pictures, tmp_path / 'out', preview=tmp_path / 'a.mp4', **relative)
+    assert [line['segment'] for line in lines(tmp_path / 'out')] == [0, 0, 0, 1, 2, 2]
+    assert np.load(tmp_path / 'out' / 'map_000003.npy').shape == (48, 64)
+
+
+def test_stamps_that_go_back_begin_a_new_segment(tmp_path, relative):
+    entries = [('/image', index, image(stamp * 10**6, picture(0) // 2 + index))
+               for index, stamp in enumerate((10, 20, 5, 15))]
+    process(write_ros2(tmp_path / 'bag', entries), tmp_path / 'out', **relative)
+    assert [line['segment'] for line in lines(tmp_path / 'out')] == [0, 0, 1, 1]
+
+
+REFUSALS = [
+    ({'output': 'taken'}, OutputError, 'exists; choose another name'),
+    ({'output': 'no/where'}, OutputError, 'does not exist; create'),
+    ({'output': 'pictures', 'overwrite': True}, OutputError, 'is the input'),
+    ({'output': 'taken', 'overwrite': True}, OutputError, 'other things than depth frames'),
+    ({'output': 'out.bag'}, OutputError, 'a bag ends in .mcap'),
+    ({'points': True}, OutputError, 'name the output .mcap'),
+    ({'cloud': 'a.ply'}, InputError, 'no calibration.*--camera'),
+    ({'preview': 'taken'}, OutputError, 'exists'),
+    ({'input': 'nothing'}, InputError, 'does not exist'),
+    ({'start': 3.0, 'end': 1.0}, InputError, 'expected 0 <= start < end'),
+    ({'start': 100.0}, InputError, 'no pictures in the part'),
+    ({'camera': '1,2,3'}, InputError, 'four numbers'),
+    ({'set': ['camera.modl=raw']}, SettingsError, 'did you mean camera.model'),
+    ({'set': ['threads=many']}, SettingsError, 'expected int'),
+    ({'set': ['threads']}, SettingsError, 'expected name=value'),
+    ({'stride': 0, 'length': 1000}, SettingsError, 'length=1000: expected 0 to 512'),
+]
+
+
+@pytest.mark.parametrize(('change', 'kind', 'words'), REFUSALS)
+def test_what_cannot_work_is_refused_and_leaves_nothing_behind(tmp_path, pictures, relative, change, kind, words):
+    (tmp_path / 'taken').mkdir()
+    (tmp_path / 'taken' / 'diary').write_text('mine')
+    asked = {'input': 'pictures', 'output': 'out', **relative, **change}
+    paths = {name: tmp_path / asked.pop(name) for name in ('input', 'output', 'preview', 'cloud') if name in asked}
+    with pytest.raises(kind, match=words):
+        process(**paths, **asked)
+    assert visible_and_hidden(tmp_path) == ['pictures', 'taken']
+    assert visible_and_hidden(tmp_path / 'taken') == ['diary']
+
+
+def test_a_picture_that_is_damaged_leaves_no_half_result_and_keeps_the_old_one(tmp_path, pictures, relative):
+    process(pictures, tmp_path / 'out', **relative)
+    before = contents(tmp_path / 'out')
+    (pictures / '4.png').write_bytes(b'hello')
+    with pytest.raises(InputError, match='4.png'):
+        process(pictures, tmp_path / 'out', preview=tmp_path / 'a.mp4', overwrite=True, **relative)
+    assert contents(tmp_path / 'out') == before and visible_and_hidden(tmp_path) == ['out', 'pictures']
+
+
+def test_overwrite_replaces_the_old_result_as_a_whole(tmp_path, pictures, relative):
+    process(pictures, tmp_path / 'out', **relative)
+    process(pictures, tmp_path / 'out', end=0.05, overwrite=True, **relative)
+    assert visible_and_hidden(tmp_path / 'out') == ['frames.jsonl', 'map_000000.npy', 'map_000001.npy']
+
+
+def test_the_program_says_one_sentence_and_exits_with_2(tmp_path, pictures, relative):
+    run = start(pictures, tmp_path / 'out', **{**relative, 'family': 'midas'})
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 2 and out == '' and err.count('\n') == 1 and 'midas' in err
+    assert not (tmp_path / 'out').exists()
+
+
+def endless(tmp_path, count=3000):
+    """Return a folder whose pictures take the program a while."""
+    folder = tmp_path / 'many'
+    folder.mkdir()
+    (folder / '0.png').write_bytes(jpeg(picture(0, 480, 640), '.png'))
+    for index in range(1, count):
+        (folder / f'{index}.png').symlink_to(folder / '0.png')
+    return folder
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('name', ['out', 'out.mcap'])
+def test_an_interrupted_run_keeps_what_is_done_and_says_so(tmp_path, relative, number, name):
+    run = start(endless(tmp_path), tmp_path / name, **relative)
+    while not any(item.suffix == '.npy' or item.stat().st_size > 3e6 for item in tmp_path.glob('.out*/**/*')):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    run.send_signal(number)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130 and '(interrupted)' in out, err
+    assert visible_and_hidden(tmp_path) == ['many', name]
+    done = len(lines(tmp_path / name)) if name == 'out' else len(read_all(tmp_path / name))
+    assert 0 < done < 3000 and f'{done} frames' in out
+
+
+@pytest.mark.parametrize('name', ['out', 'out.mcap'])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, relative, name):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))    # a map takes 1.2 MB
+
+    run = start(endless(tmp_path, 10), tmp_path / name, before=limit, **relative)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 2 and err.count('\n') == 1 and f'cannot write {tmp_path}' in err, err
+    assert visible_and_hidden(tmp_path) == ['many']
+
+
+def test_settings_are_read_as_their_type():
+    assert parse_setting('threads=3') == ('threads', 3)
+    assert parse_setting('alignment.cuts=false') == ('alignment.cuts', False)
+    assert parse_setting('cloud.max_depth_m=7') == ('cloud.max_depth_m', 7.0)
+    assert parse_setting('weights=a=b.yaml') == ('weights', 'a=b.yaml')
+
+
+def test_reading_ahead_keeps_order_and_hands_on_errors():
+    def items():
+        yield from range(5)
+        raise InputError('broken')
+
+    seen = []
+    with pytest.raises(InputError, match='broken'):
+        for item in read_ahead(items()):
+            seen.append(item)
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_reading_ahead_closes_what_it_reads_when_nobody_wants_more():
+    closed = []
+
+    def items():
+        try:
+            yield from range(100)
+        finally:
+            closed.append(True)
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 0
+    ahead.close()
+    assert closed == [True]
+
+
+def test_the_genuine_recordings_are_processed(tmp_path, shared, relative):
+    names = {'aruco_images.bag': 1, 'aruco_marker.bag': 1, 'fiducial_board_611.bag': 1, 'golf.mov': 40}
+    for name, frames in names.items():
+        path = shared / 'data' / ('videos' if frames > 1 else 'ros1_bags') / name
+        process(path, tmp_path / 'out.mcap', points=frames == 1, overwrite=True, **relative)
+        ours = [msg for topic, _, msg in read_all(tmp_path / 'out.mcap') if topic == '/depth_ros/relative/image']
+        assert len(ours) == frames and np.isfinite(ours[0].data.view(np.float32)).all()
