@@ -144,8 +144,8 @@ class Geometry(nn.Module):
         super().__init__()
         c8, c16 = cfg.channels[2:]
         self.to_match = nn.Conv2d(c8, cfg.match, 1)
-        self.sharpness = nn.Parameter(torch.tensor(2.0))  # logarithm of the inverse temperature
-        self.nearness = nn.Parameter(torch.tensor(0.0))  # logarithm of the price of a displacement
+        self.sharpness = nn.Parameter(torch.tensor(3.0))  # logarithm of the inverse temperature
+        self.nearness = nn.Parameter(torch.tensor(2.0))  # logarithm of the price of a displacement
         self.per_token = nn.Sequential(nn.Conv2d(c16 + 12 + 2, 128, 1), nn.ReLU(), nn.Conv2d(128, 129, 1))
         self.to_embedding = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, cfg.embedding))
         self.to_motion = nn.Linear(cfg.embedding, 6)
@@ -165,10 +165,9 @@ class Geometry(nn.Module):
     def forward(self, f16: Tensor, features: Tensor, previous: Tensor, known: Tensor) -> tuple[Tensor, ...]:
         """Return the tokens with the motion in them, motion (B, 6), its embedding (B, D) and the flow; zero where not
         `known` (B,)."""
-        flow, sure = self.match(features.float(), previous.float())
-        folded = (
-            F.pixel_unshuffle(torch.cat([flow * 10, sure], 1), 2) * known[:, None, None, None]
-        )  # (B, 12, h/16, w/16)
+        flow, sure = self.match(features, previous)
+        folded = F.pixel_unshuffle(torch.cat([flow * 10, sure], 1), 2)  # (B, 12, h/16, w/16)
+        folded = folded * known[:, None, None, None]
         at = grid(f16).expand(f16.shape[0], -1, -1, -1)
         votes, weight = self.per_token(torch.cat([f16, folded, at], 1)).flatten(2).split([128, 1], 1)
         pooled = (votes.relu() * weight.softmax(-1)).sum(-1)  # (B, 128)
@@ -254,18 +253,24 @@ class Lite(nn.Module):
         disparity, confidence = self.decoder(tokens, f8, f4, f2)
         return disparity, confidence, rigid(motion), embedding, memory, memory_valid
 
-    def clip(self, rgb: Tensor) -> dict[str, Tensor]:
-        """The same stream over a whole clip rgb (B, T, 3, h, w): only the coarse step runs frame by frame. For
-        training."""
+    def clip(self, rgb: Tensor, lead: int = 0) -> dict[str, Tensor]:
+        """The same stream over a whole clip rgb (B, T, 3, h, w): only the coarse step runs frame by frame.
+
+        For training. With `lead`, the stream has seen so many frames before, the clip's own, back and forth, so that the
+        network also meets an old memory; no gradients flow through these.
+        """
         B, T = rgb.shape[:2]
         f2, f4, f8, f16 = self.encoder(rgb.flatten(0, 1))
         by_frame8, by_frame16 = f8.unflatten(0, (B, T)), f16.unflatten(0, (B, T))
         memory, memory_valid = self.empty_memory(rgb[:, 0])
+        with torch.no_grad():
+            for i in range(lead if T > 1 else 0, 0, -1):
+                t = T - 1 - abs((i % (2 * T - 2)) - (T - 1))  # ... 2 1 2 3 2 1, then 0
+                *_, memory, memory_valid = self.step(by_frame8[:, t], by_frame16[:, t], memory, memory_valid)
         steps = []
         for t in range(T):
-            *step, memory, memory_valid = self.step(
-                by_frame8[:, t], by_frame16[:, t], memory, memory_valid, first=t == 0
-            )
+            first = t == 0 and not lead
+            *step, memory, memory_valid = self.step(by_frame8[:, t], by_frame16[:, t], memory, memory_valid, first)
             steps.append(step)
         tokens, motion, embedding, flow = (torch.stack(a, 1) for a in zip(*steps, strict=True))
         disparity, confidence = self.decoder(tokens.flatten(0, 1), f8, f4, f2)
@@ -287,10 +292,12 @@ class Lite(nn.Module):
         """
         cfg = self.cfg
         old, previous = memory.split([cfg.frames * cfg.channels[3], 4 * cfg.match], 1)
-        features = F.normalize(self.geometry.to_match(f8), dim=1)  # (B, match, h/8, w/8)
-        if cfg.gem and not first:
-            x, motion, embedding, flow = self.geometry(f16, features, F.pixel_shuffle(previous, 2), memory_valid[:, 0])
-        else:
+        with torch.autocast(f8.device.type, enabled=False):  # bf16 would round displacements to half a pixel
+            features = F.normalize(self.geometry.to_match(f8.float()), dim=1)  # (B, match, h/8, w/8)
+            if cfg.gem and not first:
+                before = F.pixel_shuffle(previous.float(), 2)
+                x, motion, embedding, flow = self.geometry(f16.float(), features, before, memory_valid[:, 0])
+        if first or not cfg.gem:
             x, flow = f16, torch.zeros_like(features[:, :2])
             motion, embedding = f16.new_zeros(len(f16), 6), f16.new_zeros(len(f16), cfg.embedding)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -76,14 +75,16 @@ def render_world(out: Path, seeds: range, photos: Path | None, minutes: float) -
     end = time.monotonic() + 60 * minutes
     bank = None
     for number, seed in enumerate(seeds):
-        target = out / f'{seed:06d}.npz'
+        target = out / f'{seed:06d}'
         if bank is None or number % 50 == 0:
             rng = np.random.default_rng((5, seed))
             bank = synthetic.texture_bank(seed, read_pictures(photos, 40, rng) if photos else ())
         if not target.exists():
-            scene: dict[str, Any] = render_scene(seed, bank)
-            np.savez(target.with_suffix('.tmp.npz'), **scene)
-            target.with_suffix('.tmp.npz').rename(target)
+            unfinished = target.with_suffix('.tmp')
+            unfinished.mkdir(exist_ok=True)
+            for name, array in render_scene(seed, bank).items():  # single files: a loader maps the frames it wants
+                np.save(unfinished / f'{name}.npy', array)
+            unfinished.rename(target)
         if time.monotonic() > end:
             return
 
@@ -146,7 +147,7 @@ def _both_ways(network, rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def rendered_clip(path: Path, frames: int, shape: tuple[int, int], rng: np.random.Generator) -> Clip:
     """A clip of the synthetic world: consecutive frames (or every second), forwards or backwards; sometimes a camera
     at rest."""
-    scene = np.load(path)
+    scene = {name: np.load(path / f'{name}.npy', mmap_mode='r') for name in ('rgb', 'disparity', 'T_world_cam', 'K')}
     total = CLIP_FRAMES if frames > 1 else CLIP_FRAMES + VIEWS
     step = int(rng.integers(1, max((total - 1) // max(frames - 1, 1), 1) + 1)) if frames > 1 else 1
     first = int(rng.integers(0, total - step * (frames - 1)))
@@ -162,9 +163,7 @@ def rendered_clip(path: Path, frames: int, shape: tuple[int, int], rng: np.rando
     crop_w = crop_h * w / h
     x0, y0 = rng.uniform(0, W - crop_w), rng.uniform(0, H - crop_h)
     s = w / crop_w
-    A = np.array(
-        [[s, 0, -0.5 - s * (x0 - 0.5)], [0, s, -0.5 - s * (y0 - 0.5)]]
-    )  # source -> crop, pixel centres at integers
+    A = np.array([[s, 0, -0.5 - s * (x0 - 0.5)], [0, s, -0.5 - s * (y0 - 0.5)]])  # source -> crop, centres at integers
     rgb = np.stack([cv2.warpAffine(f, A, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT) for f in rgb])
     disparity = np.stack(
         [cv2.warpAffine(d, A, (w, h), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT) for d in disparity]
@@ -220,18 +219,25 @@ def seen_by_a_camera(clip: Clip, rng: np.random.Generator) -> Clip:
 
 
 def batches(
-    world: Path, photos: Path, images: int, lengths: Sequence[int], photo_share: float, seed: int
+    world: Path,
+    photos: Path,
+    images: int,
+    lengths: Sequence[int],
+    photo_share: float,
+    seed: int,
+    size: float = 1.0,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield batches of about `images` frames in clips of one of these lengths, without end: rgb (B, T, 3, h, w) 0..1,
     disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4), K (B, 3, 3), scaled (B,), moves (B,). All clips of a
-    batch have one of SHAPES."""
+    batch have one of SHAPES, times `size`."""
     rng = np.random.default_rng((13, seed))
     rendered: dict[int, list[Path]] = {w: [] for _, w in SHAPES}
-    for path in sorted(p for p in world.glob('*.npz') if '.tmp' not in p.name):
-        rendered[round(2 * np.load(path)['K'][0, 0, 2] + 1)].append(path)
+    for path in sorted(p for p in world.iterdir() if p.suffix != '.tmp'):
+        rendered[round(2 * np.load(path / 'K.npy')[0, 0, 2] + 1)].append(path)
     taught = sorted(photos.glob('*.npz'))
     while True:
-        shape = SHAPES[int(rng.random() < 0.18)]
+        full = SHAPES[int(rng.random() < 0.18)]
+        shape = (round(full[0] * size), round(full[1] * size))
         frames = int(rng.choice(lengths))
         clips = max(round(images / frames), 1)
         from_photos = int(clips * photo_share + rng.random())
@@ -240,7 +246,7 @@ def batches(
             if i < from_photos:
                 clip = turning_clip(taught[rng.integers(len(taught))], frames, shape, rng)
             else:
-                pool = rendered[shape[1]]
+                pool = rendered[full[1]]
                 clip = rendered_clip(pool[rng.integers(len(pool))], frames, shape, rng)
             drawn.append(seen_by_a_camera(clip, rng))
         yield collate(drawn)

@@ -1,7 +1,8 @@
 """How the shipped network `lite` is trained: `depth_ros train --recipe lite --out DIR`.
 
 0. prepare: render the synthetic world, ask the teachers about the photographs (once; both are kept under OUT);
-1. pictures: single frames of both, so that the encoder sees as many different scenes as possible;
+1. pictures: single frames of both, first small ones (more steps in the same time), so that the encoder sees as many
+   different scenes as possible;
 2. clips: rendered clips with pose, and photographs seen by a turning camera; the normalisation layers are frozen here.
 
 After each stage OUT/lite.onnx is a usable network. OUT/checkpoint.pt is written every few minutes, and a run started
@@ -34,11 +35,13 @@ class Stage:
     images: int  # per step, frames times clips
     frames: tuple[int, ...]  # lengths of clips to choose from
     photo_share: float
+    size: float = 1.0  # of the pictures, relative to 256x192 and 384x128
 
 
 STAGES = (
-    Stage('pictures', 0.5, images=16, frames=(1,), photo_share=0.5),
-    Stage('clips', 0.5, images=24, frames=(4, 6, 8), photo_share=0.4),
+    Stage('small pictures', 0.36, images=16, frames=(1,), photo_share=0.6, size=0.75),
+    Stage('pictures', 0.16, images=16, frames=(1,), photo_share=0.6),
+    Stage('clips', 0.48, images=24, frames=(4, 6, 8), photo_share=0.4),
 )
 WEIGHTS = {
     'ssi': 1.0,
@@ -126,7 +129,7 @@ def run_stage(
             group['lr'] = rate
         batch = {k: v.to(device) for k, v in batch.items()}
         with torch.autocast(device.type, torch.bfloat16):
-            predicted = model.clip(batch['rgb'])
+            predicted = model.clip(batch['rgb'], lead=12 if max(stage.frames) > 1 and step % 3 == 0 else 0)
         parts = loss_parts({k: v.float() for k, v in predicted.items()}, batch)
         loss = sum(WEIGHTS[k] * v for k, v in parts.items())
         optimiser.zero_grad(set_to_none=True)
@@ -240,7 +243,7 @@ class Batches(torch.utils.data.IterableDataset):
     def __iter__(self):
         stage = self.stage
         share = stage.photo_share if any(self.photos.glob('*.npz')) else 0.0
-        for batch in data.batches(self.world, self.photos, stage.images, stage.frames, share, self.seed):
+        for batch in data.batches(self.world, self.photos, stage.images, stage.frames, share, self.seed, stage.size):
             yield {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in batch.items()}
 
 
