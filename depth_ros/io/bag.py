@@ -115,17 +115,18 @@ def open_recording(path: Path, topic: str = '', start_s: float | None = None, en
     topics there are if the choice is not clear.
     """
     storage, scratch, notes = path, None, []
-    if path.is_dir() and not (path / 'metadata.yaml').exists():
-        storage = _storage_files(path)[0]    # the recorder was killed before it wrote metadata.yaml
+    if path.is_dir() and not (path / 'metadata.yaml').exists():    # the recorder was killed before it wrote that
+        storage, *others = _storage_files(path)
+        notes += [f'{path.name} has no metadata.yaml, {item.name} was not read' for item in others]
     try:
         opened = open_reader(storage)
     except InputError:
         scratch = TemporaryDirectory(prefix='depth_ros_')
-        storage = Path(scratch.name) / 'readable.mcap'
-        if not copy_readable(path, storage):
+        readable = Path(scratch.name) / 'readable.mcap'
+        if not copy_readable(storage, readable):
             raise
-        notes.append(f'{path.name} was cut off; what is whole of it was read')
-        opened = open_reader(storage)
+        notes.append(f'{storage.name} was cut off; what is whole of it was read')
+        storage, opened = readable, open_reader(readable)
     with opened as reader:
         topics = list_topics(reader)
         image = choose_image(topics, topic, path.name, lambda item: _is_depth(reader, item))

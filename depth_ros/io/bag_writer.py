@@ -1,5 +1,6 @@
 """Depth as an MCAP bag: the original topics copied through, ours beside them under /depth_ros/."""
 
+import shutil
 from collections.abc import Callable, Generator
 from contextlib import redirect_stdout
 from io import StringIO
@@ -25,7 +26,8 @@ class DepthBag:
         self.messages = DepthMessages(recorded_types())
         self.connections: dict[str, Any] = {}
         # rosbags writes a folder around the file; its name goes into the file, so it does not follow the target's.
-        self.writer = Writer(path.parent / 'depth_ros', version=8, storage_plugin=StoragePlugin.MCAP)
+        self.parts = path.with_name(f'{path.name}.parts')
+        self.writer = Writer(self.parts / 'depth_ros', version=8, storage_plugin=StoragePlugin.MCAP)
         with writing(path):
             self.writer.open()
         self.copies = Copies(original, self.writer) if original else None
@@ -48,6 +50,7 @@ class DepthBag:
                 self.copies.copy_until(None)
             self.writer.close()
             (self.writer.path / 'depth_ros.mcap').replace(self.path)
+            shutil.rmtree(self.parts)
         self.abandon()
 
     def abandon(self) -> None:

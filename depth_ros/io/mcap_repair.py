@@ -4,6 +4,8 @@ from pathlib import Path
 from shutil import copyfileobj
 from typing import BinaryIO
 
+from depth_ros.io.output import writing
+
 MAGIC = b'\x89MCAP0\r\n'
 DATA_END = b'\x0f' + (4).to_bytes(8, 'little') + bytes(4)
 FOOTER = b'\x02' + (20).to_bytes(8, 'little') + bytes(20)    # no summary: readers scan the records
@@ -18,7 +20,7 @@ def copy_readable(path: Path, target: Path) -> bool:
         if not end:
             return False
         source.seek(0)
-        with target.open('wb') as copy:
+        with writing(target), target.open('wb') as copy:
             copyfileobj(source, copy)
             copy.truncate(end)
             copy.seek(end)

@@ -33,11 +33,11 @@ def complete_or_nothing(path: Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn a failure of the file system inside the block into one OutputError."""
+    """Turn a failure of the file system inside the block into one OutputError with the name of `path`."""
     try:
         yield
     except OSError as error:
-        raise OutputError(f'cannot write {path}: {error.strerror or error}; '
+        raise OutputError(f'cannot write {path.name}: {error.strerror or error}; '
                           'check free space and permissions, or choose another place') from error
 
 

@@ -17,7 +17,8 @@ MAX_PANE_PX = 960            # of the preview video: width of the picture and of
 def nearness(map: np.ndarray, quantity: Quantity) -> np.ndarray:
     """Return a map (H, W) that grows towards the camera: disparity where there is one, else the negative."""
     if quantity is Quantity.DEPTH_METRIC:
-        return 1 / map
+        with np.errstate(divide='ignore'):
+            return 1 / map
     return -map if quantity.grows_with_depth else map
 
 

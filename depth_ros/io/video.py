@@ -70,7 +70,10 @@ class PictureFolder:
     def frames(self, camera_of: CameraOf) -> Iterator[Frame]:
         """Yield the pictures. Raises InputError for the first one that cannot be read."""
         for file, stamp in zip(self.files, self.stamps_ns, strict=True):
-            rgb = decode_file(np.fromfile(file, np.uint8), file.name)
+            try:
+                rgb = decode_file(np.fromfile(file, np.uint8), file.name)
+            except OSError as error:
+                raise InputError(f'cannot read {file}: {error.strerror}') from error
             yield Frame(rgb, stamp, camera_of(*rgb.shape[:2]), FRAME_ID)
 
 

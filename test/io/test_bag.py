@@ -181,6 +181,14 @@ def test_damage_in_the_middle_ends_the_frames_there_with_a_note(tmp_path):
     assert 'bag.bag is damaged and was read up to there' in source.notes[0]
 
 
+def test_the_folder_of_a_recorder_that_lost_its_power_is_read(tmp_path):
+    path = write_ros2(tmp_path / 'bag', long_entries())
+    (path / 'metadata.yaml').unlink()
+    cut(path / 'bag.mcap', 0.6, path / 'bag.mcap')
+    source = open_source(path)
+    assert 5 <= len(list(source.frames())) < 20 and 'bag.mcap was cut off' in source.notes[0]
+
+
 @pytest.mark.parametrize(('name', 'share', 'remedy'), [
     ('bag.mcap', 0.001, 'mcap recover'), ('bag.mcap', 0, 'mcap recover'), ('bag.bag', 0.6, 'rosbag reindex'),
     ('bag.bag', 0.0, 'rosbag reindex'), ('bag.db3', 0.001, 'ros2 bag reindex')])

@@ -1,0 +1,38 @@
+"""The demo shows a newcomer the real node at work, with the network that is shipped."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_ros.commands.demo import abs_rel
+
+pytest.importorskip('rclpy', reason='no ROS installation here')
+
+
+def test_the_error_is_zero_where_one_scale_and_shift_make_the_truth():
+    truth = np.random.default_rng(0).uniform(1, 5, (3, 20, 30))
+    assert abs_rel(2 / truth - 0.1, truth) == pytest.approx(0, abs=1e-9)
+    truth[0, 0, 0] = np.inf
+    assert abs_rel(2 / np.where(np.isfinite(truth), truth, 1e9), truth) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_the_demo_plays_a_room_to_the_node_and_writes_preview_cloud_and_bag(tmp_path):
+    code = 'from depth_ros.commands import main; main()'
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(100 + os.getpid() % 100), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    said = subprocess.run([sys.executable, '-c', code, 'demo', '--frames', '12', '--out', str(tmp_path)],
+                          capture_output=True, text=True, env=environment, timeout=300)
+    assert said.returncode == 0, said.stderr
+    assert all(word in said.stdout for word in ('rate', 'latency  p50', 'of 12 pictures', 'truth'))
+    frame = cv2.VideoCapture(str(tmp_path / 'preview.mp4')).read()[1]
+    assert frame.shape == (480, 1280, 3)
+    assert (tmp_path / 'cloud.ply').read_bytes().startswith(b'ply')
+    from rosbags.highlevel import AnyReader
+    with AnyReader([tmp_path / 'demo.mcap']) as reader:
+        topics = {connection.topic for connection in reader.connections if connection.msgcount}
+    assert {'/camera/image_raw', '/camera/camera_info', '/depth_node/relative/image', '/depth_node/pose',
+            '/diagnostics'} <= topics
