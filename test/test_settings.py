@@ -1,5 +1,7 @@
 """Settings are checked at the door, and unknown names lead to the right one."""
 
+from pathlib import Path
+
 import pytest
 
 from depth_ros.errors import SettingsError
@@ -32,3 +34,19 @@ def test_every_setting_has_help_and_a_default_within_its_limits():
     for name, item in options():
         assert item.metadata['help'].endswith('.'), name
         assert build({name: item.default}) == Settings()
+
+
+def row(name, item):
+    """Return the line of the README table for a setting."""
+    meta = item.metadata
+    limits = ', '.join(f'`{choice}`' for choice in meta['choices'])
+    if meta['low'] is not None:
+        limits = f'{meta["low"]:g} to {meta["high"]:g}'
+    default = str(item.default).lower() if isinstance(item.default, bool) else item.default
+    return f'| `{name}` | {f"`{default}`" if default != "" else "empty"} | {limits} | {meta["help"]} |'
+
+
+def test_the_readme_lists_every_setting_as_it_is():
+    readme = (Path(__file__).parents[1] / 'README.md').read_text()
+    wanted = '\n'.join(row(name, item) for name, item in options())
+    assert wanted in readme, f'the table of settings in README.md should be:\n{wanted}'

@@ -163,7 +163,8 @@ def _ms(seconds: Any) -> float:
 
 
 def _print(figures: dict[str, Any]) -> None:
-    print(f'{figures["machine"]}; {figures["family"]}, {figures["size"][0]}x{figures["size"][1]}, {figures["frames"]} frames')
+    height, width = figures['size']
+    print(f'{figures["machine"]}; {figures["family"]}, {height}x{width}, {figures["frames"]} frames')
     print(f'{"stage":18}{"median ms":>12}{"p95 ms":>12}')
     for name, median in figures['median_ms'].items():
         print(f'{name:18}{median:12.2f}{figures["p95_ms"][name]:12.2f}')

@@ -54,7 +54,7 @@ def render_room(folder: Path, frames: int) -> tuple[Path, np.ndarray, str]:
     for old in folder.glob('*.png'):
         old.unlink()
     truth = []
-    for number, (rgb, depth_m, _, K, _) in enumerate(room_sequence(frames)):
+    for number, (rgb, depth_m, _, K, _) in enumerate(room_sequence(frames)):  # noqa: B007
         cv2.imwrite(str(folder / f'{number:06}.png'), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
         truth.append(depth_m)
         _say(f'rendering a room with exact depth: {number + 1} of {frames}', end='\r')

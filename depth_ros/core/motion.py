@@ -61,8 +61,8 @@ def thumbnail(rgb: np.ndarray) -> np.ndarray:
 
 def measure_motion(last: np.ndarray, new: np.ndarray) -> Motion:
     """Return the motion between two thumbnails of one size."""
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    to_last, to_new = dis.calc(new, last, None), dis.calc(last, new, None)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    to_last, to_new = (dis.calc(*pair, None) for pair in ((new, last), (last, new)))    # type: ignore[call-overload]
     back = cv2.remap(to_new, *_moved(to_last), cv2.INTER_LINEAR, borderValue=(np.inf, np.inf))
     return Motion(to_last, np.abs(back + to_last).max(axis=-1) < CONSISTENT_PX)
 

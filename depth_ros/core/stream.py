@@ -48,6 +48,7 @@ class DepthStream:
         self.seconds: dict[str, float] = {}           # stage -> time of the last push
         self.segment = 0
         self.pushed = 0
+        self.last: tuple[Frame, np.ndarray] | None = None    # newest frame of the segment and its thumbnail
         self._start()
 
     def push(self, frame: Frame) -> list[DepthFrame]:
@@ -98,13 +99,14 @@ class DepthStream:
         self.lock = self._make_lock()
         self.state: Any = None                                   # what the family carries from window to window
         self.first = self.pushed                                 # stream position of the segment's first frame
-        self.last: tuple[Frame, np.ndarray] | None = None        # newest frame and its thumbnail
-        self.waiting: dict[int, tuple[Item, 'Prediction']] = {}  # frames whose map is not settled yet
+        self.last = None
+        self.waiting: dict[int, tuple[Item, Prediction]] = {}  # frames whose map is not settled yet
 
     def _make_lock(self) -> ScaleLock | None:
         single = self.spec.length == 1 and not self.family.carries_state
         wanted = {'on': True, 'off': False, 'auto': single and not self.family.quantity.is_metric}
-        return ScaleLock(self.family.quantity, self.settings.alignment) if wanted[self.settings.alignment.per_frame] else None
+        settings = self.settings.alignment
+        return ScaleLock(self.family.quantity, settings) if wanted[settings.per_frame] else None
 
     def _rectified(self, frame: Frame) -> Frame:
         if self.settings.camera.model != 'rectify' or frame.camera is None:
@@ -119,7 +121,7 @@ class DepthStream:
         last, last_small = self.last
         if frame.rgb.shape != last.rgb.shape:
             return 'picture size changed'
-        if frame.camera != last.camera:
+        if frame.camera and last.camera and frame.camera != last.camera:
             return 'camera changed'
         if frame.stamp_ns < last.stamp_ns:
             return 'stamp went back'

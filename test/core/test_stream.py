@@ -1,5 +1,7 @@
 """One depth frame for each picture, in order, on one scale, whatever the family's windows."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -47,7 +49,10 @@ def frames(count, seed=0, **changes):
             for number, rgb in enumerate(pictures(count, seed))]
 
 
-def stream(family, spec=WindowSpec(), **settings):
+ONE_FRAME = WindowSpec()
+
+
+def stream(family, spec=ONE_FRAME, **settings):
     return DepthStream(family, {}, spec, build({name.replace('__', '.'): value for name, value in settings.items()}))
 
 
@@ -112,8 +117,8 @@ def test_a_cut_starts_a_new_segment_and_loses_no_frame():
     ('gap between stamps', {'stamp_ns': 60_000_000_000}),
 ])
 def test_the_stream_starts_anew_where_it_cannot_go_on(reason, change):
-    given = frames(40)
-    odd = Frame(**{'rgb': given[39].rgb, 'stamp_ns': given[39].stamp_ns, **change})
+    given = frames(40, camera=Camera(H, W, 50, 50, 32, 24))
+    odd = replace(given[39], **change)
     deep = stream(brightness_family(), WindowSpec(32, (0, 12, *range(24, 32)), 2, 8))
     out = run(deep, [*given[:39], odd])
     assert [depth.index for depth in out] == list(range(40))
