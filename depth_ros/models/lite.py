@@ -256,8 +256,8 @@ class Lite(nn.Module):
     def clip(self, rgb: Tensor, lead: int = 0) -> dict[str, Tensor]:
         """The same stream over a whole clip rgb (B, T, 3, h, w): only the coarse step runs frame by frame.
 
-        For training. With `lead`, the stream has seen so many frames before, the clip's own, back and forth, so that the
-        network also meets an old memory; no gradients flow through these.
+        For training. With `lead`, the stream has seen so many frames before, the clip's own, back and forth, so that
+        the network also meets an old memory; no gradients flow through these.
         """
         B, T = rgb.shape[:2]
         f2, f4, f8, f16 = self.encoder(rgb.flatten(0, 1))

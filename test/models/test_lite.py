@@ -44,6 +44,14 @@ def test_one_by_one_equals_the_clip_at_once():
 
 
 @torch.no_grad()
+def test_a_lead_is_the_clip_s_own_frames_back_and_forth():
+    model, rgb = network(), frames(3)
+    led = model.clip(rgb, lead=5)['disparity']
+    order = [1, 0, 1, 2, 1, 0, 1, 2]
+    torch.testing.assert_close(stream(model, rgb[:, order])[0][:, 5:], led, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
 def test_the_future_does_not_change_the_past():
     model, rgb = network(), frames(4)
     other = rgb.clone()
