@@ -5,9 +5,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -73,8 +73,8 @@ def _run(source: 'Source', settings: 'Settings', live: bool, results: 'Results',
 
     stream = open_stream(settings, live=live)
     begin, frames, segments, metric = time.perf_counter(), 0, {0}, False
-    with _progress(source) as advance:
-        for log_ns, depth in depths(stream, read_ahead(source.recorded()), interrupted):
+    with _progress(source) as advance, closing(read_ahead(source.recorded())) as recorded:
+        for log_ns, depth in depths(stream, recorded, interrupted):
             results.add(depth, log_ns)
             advance()
             frames, metric = frames + 1, depth.depth_m is not None
@@ -164,7 +164,7 @@ def write_cloud(path: Path, depth: 'DepthFrame', settings: Any) -> None:
         write_ply(path, *make_cloud(NominalScale().depth(depth), depth.frame.rgb, depth.camera, settings))
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """Yield the items; the next one is made in a thread while the last one is used."""
     end: Any = object()
     with ThreadPoolExecutor(1) as thread:

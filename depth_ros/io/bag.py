@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,15 +34,15 @@ class Topic:
 class Recording:
     """A bag, the topics chosen in it and the part of it that is wanted."""
 
-    path: Path
+    name: str
+    storage: Path                    # what is read: the bag, or its whole part where it was cut off
     image: Topic
     info: Topic | None
     rate_hz: float                   # of the pictures, about
-    start_ns: int | None = None      # log times; None: from the first, to the last
-    end_ns: int | None = None
-    notes: list[str] = field(default_factory=list)    # what could not be read
-    storage: Path | None = None                       # the file that is read instead, where `path` was cut off
-    scratch: TemporaryDirectory | None = None         # holds it
+    start_ns: int | None             # log times; None: from the first, to the last
+    end_ns: int | None
+    notes: list[str]                 # what could not be read
+    scratch: TemporaryDirectory | None = None    # holds the whole part
 
     def frames(self, model: str, override: Callable[[int, int], Camera | None]) -> Iterator[tuple[int, Frame]]:
         """Yield (log time ns, frame) in order. Raises InputError for the first picture that cannot be used.
@@ -50,7 +50,7 @@ class Recording:
         A picture gets the camera that `override(height, width)` gives, else that of the last camera_info before it, or
         of the first one if there was none before. Where the bag ends too early, the frames end there with a note.
         """
-        with open_reader(self.storage or self.path) as reader, closing(_Infos(self)) as infos:
+        with open_reader(self.storage) as reader, closing(_Infos(self)) as infos:
             decode = decoder_of(self.image.msgtype)
             assert decode is not None
             for count, (connection, log_ns, raw) in enumerate(self.messages(reader, [self.image.name])):
@@ -60,17 +60,22 @@ class Recording:
                     height, width = rgb.shape[:2]
                     camera = override(height, width) or infos.camera(log_ns, height, width, model)
                 except Exception as error:    # damaged bytes can raise anything
-                    raise InputError(f'{self.path.name}, picture {count} of {self.image.name}, '
-                                     f'{(log_ns - reader.start_time) / 1e9:.3f} s after the start: {error}') from error
+                    time_s = (log_ns - reader.start_time) / 1e9
+                    raise InputError(f'{self.name}, picture {count} of {self.image.name}, {time_s:.3f} s after the '
+                                     f'start: {_reason(error)}') from error
                 yield log_ns, Frame(rgb, stamp_ns(msg.header), camera, msg.header.frame_id)
 
     def messages(self, reader: Any, topics: Sequence[str]) -> Iterator[tuple[Any, int, bytes]]:
         """Yield (connection, log time ns, raw) of the wanted part, until the end or, with a note, until the damage."""
         connections = [item for item in reader.connections if item.topic in topics]
+        if not connections:
+            return
+        # Without its index, a file is read in the order it was written; rosbags would insist on the order of time.
+        read = connections[0].owner.messages_scan if self.scratch else reader.messages
         try:
-            yield from reader.messages(connections, start=self.start_ns, stop=self.end_ns) if connections else ()
+            yield from read(connections, self.start_ns, self.end_ns)
         except Exception as error:    # damaged bytes can raise anything
-            self.note(f'{self.path.name} is damaged and was read up to there ({_reason(error)})')
+            self.note(f'{self.name} is damaged and was read up to there ({_reason(error)})')
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -96,7 +101,7 @@ class _Infos:
     def _read(recording: Recording) -> Generator[tuple[int, Any], None, None]:
         if recording.info is None:
             return
-        with open_reader(recording.storage or recording.path) as reader:
+        with open_reader(recording.storage) as reader:
             for connection, log_ns, raw in recording.messages(reader, [recording.info.name]):
                 yield log_ns, reader.deserialize(raw, connection.msgtype)
 
@@ -114,7 +119,7 @@ def open_recording(path: Path, topic: str = '', start_s: float | None = None, en
     `start_s` and `end_s` count from the first message. Raises InputError if the bag is unreadable, or naming the image
     topics there are if the choice is not clear.
     """
-    storage, scratch, notes = path, None, []
+    storage, scratch, notes = path, None, list[str]()
     if path.is_dir() and not (path / 'metadata.yaml').exists():    # the recorder was killed before it wrote that
         storage, *others = _storage_files(path)
         notes += [f'{path.name} has no metadata.yaml, {item.name} was not read' for item in others]
@@ -128,13 +133,13 @@ def open_recording(path: Path, topic: str = '', start_s: float | None = None, en
         notes.append(f'{storage.name} was cut off; what is whole of it was read')
         storage, opened = readable, open_reader(readable)
     with opened as reader:
-        topics = list_topics(reader)
+        topics = [Topic(name, item.msgtype or '', item.msgcount) for name, item in sorted(reader.topics.items())]
         image = choose_image(topics, topic, path.name, lambda item: _is_depth(reader, item))
         info = find_info(topics, image)
         start_ns, end_ns = (None if offset is None else reader.start_time + round(offset * 1e9)
                             for offset in (start_s, end_s))
         rate_hz = (image.count - 1) * 1e9 / reader.duration if image.count > 1 and reader.duration > 0 else 30.0
-    return Recording(path, image, info, rate_hz, start_ns, end_ns, notes, storage, scratch)
+    return Recording(path.name, storage, image, info, rate_hz, start_ns, end_ns, notes, scratch)
 
 
 def open_reader(path: Path) -> closing[Any]:
@@ -148,11 +153,6 @@ def open_reader(path: Path) -> closing[Any]:
     except Exception as error:    # damaged bytes can raise anything
         remedy = {'.bag': 'rosbag reindex', '.mcap': 'mcap recover'}.get(path.suffix, 'ros2 bag reindex')
         raise InputError(f'cannot read the bag {path.name} ({_reason(error)}); try `{remedy}`') from error
-
-
-def list_topics(reader: Any) -> list[Topic]:
-    """Return the topics in the order of their names."""
-    return [Topic(name, info.msgtype or '', info.msgcount) for name, info in sorted(reader.topics.items())]
 
 
 def choose_image(topics: Sequence[Topic], wanted: str, bag: str,

@@ -89,7 +89,7 @@ class Copies:
 
     def _convert(self, original: Recording) -> Generator[tuple[Any, int, Any], None, None]:
         """Yield (connection of the new bag, log time ns, CDR bytes)."""
-        with open_reader(original.storage or original.path) as reader:
+        with open_reader(original.storage) as reader:
             ours = [item for item in reader.connections if item.topic.startswith(PREFIX)]
             unknown = [item for item in reader.connections if item.msgtype not in reader.typestore.fielddefs]
             for item in unknown:

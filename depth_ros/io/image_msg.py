@@ -82,7 +82,7 @@ def _pixels(msg: Any, layout: Layout) -> np.ndarray:
     stored = dtype.newbyteorder('>' if msg.is_bigendian else '<')
     strides = (msg.step, pixel_bytes, dtype.itemsize)
     pixels = np.ndarray((rows, msg.width, layout.channels), stored, data, strides=strides)
-    return pixels.astype(dtype, copy=False)
+    return np.require(pixels.astype(dtype, copy=False), requirements='A')    # OpenCV wants steps of whole numbers
 
 
 def _decode_with_cv_bridge(msg: Any) -> np.ndarray:

@@ -24,11 +24,21 @@ def complete_or_nothing(path: Path, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield temporary / path.name
         with writing(path):
-            if path.is_dir():    # a folder can only be replaced by moving it away
-                path.rename(temporary / 'old')
-            os.replace(temporary / path.name, path)
+            _replace(temporary / path.name, path, temporary / 'old')
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(new: Path, path: Path, old: Path) -> None:
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    path.rename(old)    # a folder can only be replaced by moving it away
+    try:
+        new.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
 
 
 @contextmanager

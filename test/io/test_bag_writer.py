@@ -150,9 +150,12 @@ def test_messages_of_an_undefined_type_are_left_out_with_a_note(tmp_path):
     assert source.notes == ['/odd was not copied: the bag does not define its type my_msgs/msg/Odd']
 
 
-def test_of_a_bag_that_was_cut_off_the_readable_part_is_copied(tmp_path):
-    whole = write_ros2(tmp_path / 'in', [('/image', START + at, image(START + at, picture(at, 240, 320)))
-                                         for at in range(20)]) / 'in.mcap'
+def test_of_a_bag_that_was_cut_off_the_readable_part_is_copied_even_if_recorded_out_of_order(tmp_path):
+    entries = [entry for at in range(0, 20) for entry in (
+        ('/talk', START + 10 * at + 5, text('late')), ('/image', START + 10 * at, image(START + at, picture(at, 240, 320))))]
+    whole = write_ros2(tmp_path / 'in', entries) / 'in.mcap'
     (tmp_path / 'cut.mcap').write_bytes(whole.read_bytes()[:2_500_000])
-    names = [name for name, _, _ in read_all(write(open_source(tmp_path / 'cut.mcap'), tmp_path / 'out.mcap'))]
-    assert 0 < names.count('/image') == names.count('/depth_ros/relative/image') < 20
+    source = open_source(tmp_path / 'cut.mcap')
+    names = [name for name, _, _ in read_all(write(source, tmp_path / 'out.mcap'))]
+    assert 5 < names.count('/image') == names.count('/depth_ros/relative/image') < 20 and len(source.notes) == 1
+    assert names.count('/talk') >= names.count('/image')
