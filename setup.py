@@ -51,6 +51,7 @@ setup(
             'pytest',
             'ruff',
             'mypy',
+            'onnx',
             'types-PyYAML',
             'colcon-core',
             'colcon-python-setup-py',

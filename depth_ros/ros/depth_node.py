@@ -1,5 +1,6 @@
 """The node: messages in, messages out, and the lifecycle around one worker."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -149,6 +150,8 @@ class DepthNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; return the exit code."""
+    # rclpy ends the context on SIGINT as on SIGTERM; a KeyboardInterrupt on top would come out of the middle of anything.
+    signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init(args=args)
     node, code = None, 0
     try:
@@ -156,11 +159,14 @@ def main(args: list[str] | None = None) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     except DepthRosError as error:
         get_logger('depth_node').fatal(str(error))
         code = 2
+    except Exception:
+        if rclpy.ok():    # else the context ended while rclpy was at work in it
+            raise
     finally:
         if node is not None:
             node.close()

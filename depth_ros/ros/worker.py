@@ -127,7 +127,7 @@ class Worker:
     def _publish(self, done: list[DepthFrame], settings: Settings) -> None:
         began_s = time.monotonic()
         for depth in done:
-            self.outputs.publish(depth, settings)
+            self.outputs.publish(depth, settings.cloud)
             self.statistics.published(depth, self.received_s.pop(depth.stamp_ns, None))
         self.statistics.seconds['publish'] = time.monotonic() - began_s
 

@@ -15,9 +15,9 @@ from std_msgs.msg import String
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import DepthFrame, Frame, Quantity
 from depth_ros.families.family import Family, SizeRule
-from depth_ros.ros import outputs as module
+from depth_ros.io import topics
 from depth_ros.ros.outputs import Outputs
-from depth_ros.settings import Settings, build
+from depth_ros.settings import CloudSettings
 from test.ros.rig import wait
 
 FAMILY = Family('posing', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(6, 8)), infer=lambda *_: (None, None),
@@ -50,8 +50,8 @@ def spin_until(node: Any, heard: list[Any]) -> Any:
     return heard[-1]
 
 
-def depth_frame(**values: Any) -> DepthFrame:
-    frame = Frame(np.zeros((6, 8, 3), np.uint8), 1_500_000_000, Camera(6, 8, 5, 5, 3.5, 2.5), 'optical')
+def depth_frame(stamp_ns: int = 1_500_000_000, **values: Any) -> DepthFrame:
+    frame = Frame(np.zeros((6, 8, 3), np.uint8), stamp_ns, Camera(6, 8, 5, 5, 3.5, 2.5), 'optical')
     return DepthFrame(0, frame, np.ones((6, 8), np.float32), Quantity.DISPARITY_AFFINE, **values)
 
 
@@ -61,7 +61,7 @@ def test_a_pose_is_that_of_the_camera_in_its_own_world(node: Any) -> None:
     T_world_cam = np.eye(4)
     T_world_cam[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]    # a quarter turn about z
     T_world_cam[:3, 3] = 1, 2, 3
-    outputs.publish(depth_frame(T_world_cam=T_world_cam), Settings())
+    outputs.publish(depth_frame(T_world_cam=T_world_cam), CloudSettings())
     message = spin_until(node, heard)
     p, q = message.pose.position, message.pose.orientation
     assert (p.x, p.y, p.z) == (1, 2, 3)
@@ -73,7 +73,7 @@ def test_a_pose_is_that_of_the_camera_in_its_own_world(node: Any) -> None:
 def test_an_embedding_is_a_row_of_floats_with_the_header_of_the_depth(node: Any) -> None:
     outputs = Outputs(node, FAMILY, {}, print)
     heard = listen(node, Image, 'pose_embedding', outputs)
-    outputs.publish(depth_frame(embedding=np.array([1, 2, 3], np.float32)), Settings())
+    outputs.publish(depth_frame(embedding=np.array([1, 2, 3], np.float32)), CloudSettings())
     message = spin_until(node, heard)
     assert (message.height, message.width, message.encoding, message.header.frame_id) == (1, 3, '32FC1', 'optical')
     assert list(np.frombuffer(message.data, np.float32)) == [1, 2, 3]
@@ -90,9 +90,9 @@ def test_what_nobody_listens_to_is_not_made(node: Any, monkeypatch: pytest.Monke
     def fail(*_: Any) -> None:
         raise AssertionError('made')
 
-    monkeypatch.setattr(module, 'make_cloud', fail)
+    monkeypatch.setattr(topics, 'make_cloud', fail)
     outputs = Outputs(node, FAMILY, {}, print)
-    every_frame = build({'cloud.rate_hz': 0.0})
+    every_frame = CloudSettings(rate_hz=0.0)
     listen(node, Image, 'preview', outputs)
     outputs.publish(depth_frame(), every_frame)
     listen(node, PointCloud2, 'relative/points', outputs)
@@ -100,8 +100,10 @@ def test_what_nobody_listens_to_is_not_made(node: Any, monkeypatch: pytest.Monke
         outputs.publish(depth_frame(), every_frame)
 
 
-def test_the_cloud_comes_at_its_own_rate_by_the_stamps(node: Any) -> None:
-    outputs = Outputs(node, FAMILY, {}, print)
-    due = [outputs._cloud_due(int(index / 30 * 1e9), rate_hz=10.0) for index in range(300)]
-    assert sum(due) == 100
-    assert all(outputs._cloud_due(0, rate_hz=0.0) for _ in range(3))
+def test_the_cloud_comes_at_its_own_rate_by_the_stamps(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, made = Outputs(node, FAMILY, {}, print), []
+    listen(node, PointCloud2, 'relative/points', outputs)
+    monkeypatch.setattr(outputs.messages, 'make', lambda topic, *_: made.append(topic))
+    for index in range(300):
+        outputs.publish(depth_frame(stamp_ns=index * 1_000_000_000 // 30), CloudSettings(rate_hz=10.0))
+    assert len(made) == 100
