@@ -10,7 +10,7 @@ from typing import Any
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Frame
 from depth_ros.errors import InputError
-from depth_ros.io.camera_msg import camera_from_info
+from depth_ros.io.camera_msg import camera_from_info, has_distortion
 from depth_ros.io.image_msg import decoder_of
 from depth_ros.io.mcap_repair import copy_readable
 from depth_ros.io.messages import bag_typestore, stamp_ns
@@ -86,13 +86,20 @@ class _Infos:
     """Follows the camera_info topic: which one belongs to a picture."""
 
     def __init__(self, recording: Recording) -> None:
+        self.recording = recording
         self.messages = self._read(recording)
         self.next = self.current = next(self.messages, None)
 
     def camera(self, log_ns: int, height: int, width: int, model: str) -> Camera | None:
         while self.next is not None and self.next[0] <= log_ns:
             self.current, self.next = self.next, next(self.messages, None)
-        return camera_from_info(self.current[1], height, width, model) if self.current else None
+        if self.current is None:
+            return None
+        info = self.current[1]
+        if model == 'rectified' and has_distortion(info) and 'rect' not in self.recording.image.name:
+            self.recording.note(f'{self.recording.image.name} was taken as rectified, though its lens has distortion; if it '
+                                'is the raw picture, set camera.model to rectify or raw')
+        return camera_from_info(info, height, width, model)
 
     def close(self) -> None:
         self.messages.close()

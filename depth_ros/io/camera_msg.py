@@ -48,6 +48,11 @@ def _full_camera(info: Any, K: list[float], D: list[float], R: list[float], P: l
     return Camera(info.height, info.width, *focal, **distortion, R=tuple(R) if any(R) else IDENTITY, P=projection)
 
 
+def has_distortion(info: Any) -> bool:
+    """Return whether camera_info tells of a lens that bends straight lines."""
+    return any(_numbers(info, 'D'))
+
+
 def _numbers(info: Any, name: str) -> list[float]:
     """Return a matrix of camera_info, lower case in ROS 2, upper case in ROS 1."""
     values = getattr(info, name.lower()) if hasattr(info, name.lower()) else getattr(info, name)

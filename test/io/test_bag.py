@@ -98,6 +98,18 @@ def test_a_picture_gets_the_last_camera_info_before_it_or_else_the_first(tmp_pat
     assert [frame.camera.fx for frame in open_source(path).frames()] == [30, 30, 60, 60]
 
 
+def test_a_raw_looking_topic_of_a_distorting_lens_is_remarked_upon(tmp_path):
+    lens = Camera(24, 32, 30.0, 31.0, 15.5, 11.5, 'plumb_bob', (0.1, 0.0, 0.0, 0.0, 0.0))
+    for topic, notes in (('image', 1), ('image_rect', 0)):
+        source = open_source(write_ros2(tmp_path / topic, [one(f'/{topic}', image(START, picture())),
+                                                           one('/camera_info', info(START, lens))]))
+        assert not next(source.frames()).camera.is_distorted and len(source.notes) == notes
+    source = open_source(tmp_path / 'image', camera=CameraSettings(model='raw'))
+    camera = next(source.frames()).camera
+    assert camera == Camera(24, 32, 30.0, 31.0, 15.5, 11.5, 'plumb_bob', lens.D, P=(30, 31, 15.5, 11.5))
+    assert source.notes == []
+
+
 def test_stated_intrinsics_replace_camera_info(tmp_path):
     path = make('mcap folder', tmp_path, camera_entries(1))
     source = open_source(path, camera=CameraSettings(fx_fy_cx_cy='99,99,16,12'))

@@ -24,11 +24,12 @@ def test_a_cloud_keeps_the_rows_and_columns_of_its_picture():
     assert points[1, 2].view(np.uint32)[3] == 10 << 16 | 20 << 8 | 30
 
 
-def test_sensor_msgs_py_reads_the_same_points():
+def test_sensor_msgs_py_reads_the_same_points(live_types):
     reader = pytest.importorskip('sensor_msgs_py.point_cloud2', reason='needs a ROS installation with sensor_msgs_py')
     xyz, rgb = two_by_three()
-    points = reader.read_points(cloud_message(recorded_types(), None, xyz, rgb), reshape_organized_cloud=True)
+    points = reader.read_points(cloud_message(live_types, live_types.Header(), xyz, rgb))
     assert np.array_equal(points['z'].reshape(2, 3), xyz[..., 2], equal_nan=True)
+    assert points['rgb'].view(np.uint32)[-1] == 10 << 16 | 20 << 8 | 30
 
 
 def test_a_ply_file_holds_the_finite_points_with_their_colours(tmp_path):
