@@ -20,6 +20,9 @@ def declare(node: Node) -> None:
     """
     # rclpy silently ignores overrides of names that are never declared, and has no public way to list them.
     given = {name: item.value for name, item in node._parameter_overrides.items() if not name.startswith(NOT_OURS)}
+    for name, item in options():
+        if type(given.get(name)) is bool and 'on' in item.metadata['choices']:    # as YAML reads on and off
+            given[name] = 'on' if given[name] else 'off'
     values = flatten(build(given))
     for name, item in options():
         node.declare_parameter(name, values[name], describe(item), ignore_override=True)

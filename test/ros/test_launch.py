@@ -1,0 +1,64 @@
+"""The launch file, as far as it can be read without `launch`, and as it runs where that is installed."""
+
+import ast
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depth_ros.settings import options
+
+PATH = Path(__file__).parents[2] / 'launch' / 'depth.launch.py'
+ARGUMENTS = {'image_topic', 'camera_info_topic', 'namespace', 'name', 'params_file', 'family', 'weights', 'backend',
+             'image_transport', 'use_sim_time', 'autostart', 'rviz', 'log_level'}
+
+
+def constant(name: str) -> Any:
+    """Return the value of a constant of the launch file."""
+    return next(ast.literal_eval(node.value) for node in ast.parse(PATH.read_text()).body
+                if isinstance(node, ast.Assign) and node.targets[0].id == name)
+
+
+def test_every_argument_has_a_description() -> None:
+    assert {name for name, _, _ in constant('ARGUMENTS')} == ARGUMENTS
+    assert all(len(text) > 10 for _, _, text in constant('ARGUMENTS'))
+
+
+def test_an_argument_that_is_a_parameter_is_empty_unless_given() -> None:
+    defaults = {name: default for name, default, _ in constant('ARGUMENTS')}
+    assert {defaults[name] for name in constant('PARAMETERS')} == {''}
+
+
+def test_arguments_set_parameters_that_exist() -> None:
+    known = {name: item for name, item in options()}
+    assert set(constant('PARAMETERS').values()) - set(known) == {'use_sim_time'}
+    assert {name for name, parameter in constant('PARAMETERS').items()
+            if parameter not in known or known[parameter].type is bool} == set(constant('SWITCHES'))
+
+
+@pytest.fixture
+def started() -> Any:
+    """Return a function that gives the nodes that the launch file starts for some arguments."""
+    launch = pytest.importorskip('launch', reason='launch comes with a ROS installation')
+    pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS installation')
+    module = runpy.run_path(str(PATH))
+
+    def start(**given: str) -> list[Any]:
+        context = launch.LaunchContext()
+        context.launch_configurations.update({name: default for name, default, _ in module['ARGUMENTS']} | given)
+        declared = module['generate_launch_description']().get_launch_arguments()
+        assert {argument.name for argument in declared} == ARGUMENTS
+        return module['start'](context)
+
+    return start
+
+
+def test_the_display_starts_on_request_only(started: Any) -> None:
+    assert len(started()) == 1
+    assert [node.node_package for node in started(rviz='true')] == ['depth_ros', 'rviz2']
+
+
+def test_a_switch_is_true_or_false(started: Any) -> None:
+    with pytest.raises(RuntimeError, match='expected true or false'):
+        started(autostart='maybe')
