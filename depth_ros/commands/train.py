@@ -19,7 +19,7 @@ def train(
     minutes: Annotated[float, typer.Option(help='Training time, without preparing the data.')] = 60.0,
     render_minutes: Annotated[float, typer.Option(help='Time to render scenes, once.')] = 9.0,
     seed: Annotated[int, typer.Option(help='Seed of data and weights.')] = 0,
-    threads: Annotated[int, typer.Option(help='Threads of the training.')] = 2,
+    threads: Annotated[int, typer.Option(help='Threads of the training; 1 where others need the cores.')] = 1,
     commit: Annotated[str, typer.Option(help='Commit of the code, for the file to name.')] = 'unknown',
 ) -> None:
     """Train a network; started again with the same folder, it goes on where it stopped."""

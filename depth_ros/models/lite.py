@@ -263,8 +263,9 @@ class Lite(nn.Module):
         f2, f4, f8, f16 = self.encoder(rgb.flatten(0, 1))
         by_frame8, by_frame16 = f8.unflatten(0, (B, T)), f16.unflatten(0, (B, T))
         memory, memory_valid = self.empty_memory(rgb[:, 0])
+        lead = lead if T > 1 else 0
         with torch.no_grad():
-            for i in range(lead if T > 1 else 0, 0, -1):
+            for i in range(lead, 0, -1):
                 t = T - 1 - abs((i % (2 * T - 2)) - (T - 1))  # ... 2 1 2 3 2 1, then 0
                 *_, memory, memory_valid = self.step(by_frame8[:, t], by_frame16[:, t], memory, memory_valid)
         steps = []

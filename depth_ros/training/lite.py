@@ -3,7 +3,8 @@
 0. prepare: render the synthetic world, ask the teachers about the photographs (once; both are kept under OUT);
 1. pictures: single frames of both, first small ones (more steps in the same time), so that the encoder sees as many
    different scenes as possible;
-2. clips: rendered clips with pose, and photographs seen by a turning camera; the normalisation layers are frozen here.
+2. clips: rendered clips with pose, and photographs seen by a turning camera, still mixed with single pictures (DVD's
+   joint training); the normalisation layers are frozen here.
 
 After each stage OUT/lite.onnx is a usable network. OUT/checkpoint.pt is written every few minutes, and a run started
 again with the same OUT goes on from it. OUT/log.csv has one line per hundred steps.
@@ -39,9 +40,9 @@ class Stage:
 
 
 STAGES = (
-    Stage('small pictures', 0.36, images=16, frames=(1,), photo_share=0.6, size=0.75),
-    Stage('pictures', 0.16, images=16, frames=(1,), photo_share=0.6),
-    Stage('clips', 0.48, images=24, frames=(4, 6, 8), photo_share=0.4),
+    Stage('small pictures', 0.42, images=16, frames=(1,), photo_share=0.6, size=0.75),
+    Stage('pictures', 0.20, images=16, frames=(1,), photo_share=0.6),
+    Stage('clips', 0.38, images=24, frames=(1, 4, 6, 8), photo_share=0.4),
 )
 WEIGHTS = {
     'ssi': 1.0,
@@ -66,13 +67,13 @@ def train_lite(
     minutes: float = 60.0,
     render_minutes: float = 9.0,
     seed: int = 0,
-    threads: int = 2,
+    threads: int = 1,
     commit: str = 'unknown',
     cfg: LiteConfig | None = None,
 ) -> Path:
     """Train for `minutes` (rendering not counted) and return OUT/lite.onnx."""
     cfg = cfg or LiteConfig()
-    world, photos = prepare(out, corpus, teachers, render_minutes, threads, seed)
+    world, photos = prepare(out, corpus, teachers, render_minutes, max(threads, 2), seed)
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
