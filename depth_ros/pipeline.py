@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import SettingsError, WeightsError
@@ -11,6 +13,8 @@ from depth_ros.families import load_family
 from depth_ros.families.family import Family, GraphFile
 from depth_ros.runtime.onnx_graph import OnnxGraph
 from depth_ros.settings import Settings, build, flatten
+
+WARM_UP_SIZE = (480, 640)
 
 
 def open_stream(settings: Settings | None = None, *, live: bool = False, **values: Any) -> DepthStream:
@@ -36,7 +40,10 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
         'weights_sha256': ' '.join(hashes.values()),
         'quantity': family.quantity.value,
     }
-    return DepthStream(family, graphs, window_spec(family, settings, live), settings, info)
+    spec = window_spec(family, settings, live)
+    if live:    # the first inference allocates and tunes: not while a camera waits
+        family.infer(graphs, np.zeros((spec.length, *family.size(*WARM_UP_SIZE), 3), np.uint8), None)
+    return DepthStream(family, graphs, spec, settings, info)
 
 
 def window_spec(family: Family, settings: Settings, live: bool) -> WindowSpec:

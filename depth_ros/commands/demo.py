@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 NODE = '/depth_node'
 NOMINAL_FOV_DEG = 60.0
-QUIET_S = 2.0
+QUIET_S = 2.0     # without a message means that the node is done
+START_S = 60.0    # for the node to be up
 ROOM_FRAMES = 90
 
 
@@ -64,46 +65,32 @@ def render_room(folder: Path, frames: int) -> tuple[Path, np.ndarray, str]:
 
 def record(input: Path, bag: Path, camera: str, settings: list[str]) -> int:
     """Run node, player and recorder; return how many frames were played."""
-    import rclpy
-
     from depth_ros.ros.play import IMAGE, INFO
-    from depth_ros.ros.record import Recorder
+    from depth_ros.ros.record import recording
 
     values = [f'{name}:={value}' for name, _, value in (text.partition('=') for text in settings)]
     # Reliable: over shared memory, best-effort pictures of this size are dropped by the middleware.
     values += [f'qos_overrides.{IMAGE}.subscription.reliability:=reliable']
     arguments = ['-r', f'image:={IMAGE}', '-r', f'camera_info:={INFO}', *(part for v in values for part in ('-p', v))]
-    rclpy.init(args=[])
-    try:
-        with _process('depth_ros.ros.depth_node', '--ros-args', *arguments) as node:
-            recorder = Recorder(bag, NODE)
-            _wait_for(lambda: recorder.count_subscribers(IMAGE) > 1, node)
-            print(f'playing {input} to {NODE}')
-            with _process('depth_ros.ros.play', str(input), camera, stdout=subprocess.PIPE) as player:
-                recorder.spin_until_quiet(lambda: player.poll() is not None, QUIET_S)
-                played = int(player.communicate()[0] or 0)
-            recorder.close()
-    finally:
-        rclpy.try_shutdown()
-    return played
+    with _process('depth_ros.ros.depth_node', '--ros-args', *arguments) as node, recording(bag, NODE) as recorder:
+        deadline_s = time.monotonic() + START_S
+        if not recorder.spin_until_heard(lambda: node.poll() is not None or time.monotonic() > deadline_s):
+            raise InputError('the node did not start; its reason stands above')
+        print(f'playing {input} to {NODE}')
+        with _process('depth_ros.ros.play', str(input), camera, stdout=subprocess.PIPE) as player:
+            recorder.spin_until_quiet(lambda: player.poll() is not None, QUIET_S)
+            return int(player.communicate()[0] or 0)
 
 
 @contextmanager
 def _process(module: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen]:
+    """Run a module of ours while the block lasts."""
     process = subprocess.Popen([sys.executable, '-m', module, *arguments], **options)
     try:
         yield process
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
-
-
-def _wait_for(condition: Any, node: subprocess.Popen, seconds: float = 60.0) -> None:
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        if node.poll() is not None or time.monotonic() > deadline_s:
-            raise InputError('the node did not start; its reason stands above')
-        time.sleep(0.05)
 
 
 def report(bag: Path, out: Path, played: int, truth: np.ndarray | None) -> None:

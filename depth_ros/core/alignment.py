@@ -22,7 +22,9 @@ FIT_LEAST = 50              # fewer say nothing
 LEVEL_MEMORY = 0.8          # share of its past that the running residual keeps per fit
 CUT_RESIDUAL = 0.25         # a fit this bad
 CUT_FACTOR = 6.0            # and this many times worse than usual ends the segment
-LOCK_MEMORY = 0.99          # share of its correction that the scale lock keeps per frame: bounds the drift
+FORGET = 0.002              # share of its correction that the scale lock gives up per frame,
+FORGET_NEARING = 3.0        # per unit of log expansion of the picture,
+FORGET_PASSING = 1.0        # and per picture width that the scene moved by
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ class ScaleLock:
     """Keeps the maps of a single-picture network on one scale.
 
     Each map is fitted to the one before, seen from where the camera is now: moved along by the optical flow, and nearer
-    by the expansion of the picture. The correction fades slowly (LOCK_MEMORY), so that errors do not add up without end.
+    by the expansion of the picture. That is a guess whose errors add up with the motion, so the correction is given up with
+    the motion, too: flicker goes, and a drift stays bounded.
     """
 
     def __init__(self, quantity: Quantity, settings: AlignmentSettings) -> None:
@@ -183,11 +186,12 @@ class ScaleLock:
         small = cv2.resize(map, thumbnail.shape[::-1], interpolation=cv2.INTER_AREA)
         if self.last is not None:
             motion = measure_motion(self.last[0], thumbnail)
-            expected = self._brought_nearer(motion.warp(self.last[1]), motion.expansion())
+            nearing = motion.expansion()
+            expected = self._brought_nearer(motion.warp(self.last[1]), nearing)
             fit = fit_robustly(small, np.where(motion.consistent, expected, np.nan), symmetric=True)
-            if fit:
-                fit = replace(fit, scale=fit.scale ** LOCK_MEMORY if fit.scale > 0 else fit.scale,
-                              shift=fit.shift * LOCK_MEMORY)
+            keep = max(0.0, 1 - FORGET - FORGET_NEARING * abs(np.log(nearing)) - FORGET_PASSING * motion.passing())
+            if fit and fit.scale > 0:
+                fit = replace(fit, scale=fit.scale ** keep, shift=fit.shift * keep)
             self.fit = accept(fit, self.fit, self.settings)
         self.last = thumbnail, (self.fit.scale * small + self.fit.shift).astype(np.float32)
         return (self.fit.scale * map + self.fit.shift).astype(np.float32), self.fit

@@ -28,6 +28,10 @@ class Motion:
         """Return the (h, w) map of the last picture as the new one sees it."""
         return cv2.remap(last, *_moved(self.flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
+    def passing(self) -> float:
+        """Return how far the scene moved in the picture: the median displacement over the width."""
+        return float(np.median(np.linalg.norm(self.flow[::FIT_STEP_PX, ::FIT_STEP_PX], axis=-1))) / self.flow.shape[1]
+
     def expansion(self) -> float:
         """Return how much nearer the scene came: new over last inverse depth, 1 for a camera that stays or turns.
 

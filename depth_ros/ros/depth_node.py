@@ -131,6 +131,7 @@ class DepthNode(LifecycleNode):
         level, message = diagnose(self.phase, self.failure, self.statistics, listeners)
         now = self.get_clock().now()
         said = values(self.statistics, self.worker.stream.info if self.worker else {}, now.nanoseconds)
+        said['listeners'] = str(listeners)
         self.publisher.publish(report(now.to_msg(), self.get_fully_qualified_name(), level, message, said))
 
     def _warn_of_silence(self) -> None:

@@ -1,11 +1,13 @@
 """Everything a camera and the depth node publish, as it arrives, into an MCAP bag."""
 
 import time
-from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
@@ -21,32 +23,55 @@ DEPTH_TOPICS: dict[str, type] = {
     'relative/points': PointCloud2, 'preview': Image, 'confidence': Image, 'pose': PoseStamped, 'pose_embedding': Image}
 
 
+@contextmanager
+def recording(path: Path, node_name: str) -> Iterator['Recorder']:
+    """Yield a recorder of the camera and the depth node; the bag is complete when the block ends."""
+    rclpy.init(args=[])
+    recorder = Recorder(path, node_name)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+        rclpy.try_shutdown()
+
+
 class Recorder(Node):
-    """Writes messages unparsed, with the time of their arrival; `counts` says how many came on each topic."""
+    """Writes messages unparsed, with the time of their arrival."""
 
     def __init__(self, path: Path, node_name: str) -> None:
         super().__init__('recorder')
         from rosbags.rosbag2 import StoragePlugin, Writer
 
         self.path = path
-        self.counts: Counter[str] = Counter()
         self.newest_s = time.monotonic()
+        self.heard = 0    # our subscriptions that the node knows of
         self.writer = Writer(path.parent / '.recording', version=8, storage_plugin=StoragePlugin.MCAP)
         self.writer.open()
-        topics = {IMAGE: Image, INFO: CameraInfo, '/diagnostics': DiagnosticArray}
-        topics |= {f'{node_name}/{name}': kind for name, kind in DEPTH_TOPICS.items()}
-        for topic, kind in topics.items():
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10))
+        self.wanted = {f'{node_name}/{name}': kind for name, kind in DEPTH_TOPICS.items()}
+        for topic, kind in {IMAGE: Image, INFO: CameraInfo, '/diagnostics': DiagnosticArray, **self.wanted}.items():
             msgtype = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
             connection = self.writer.add_connection(topic, msgtype, typestore=bag_typestore())
             self.create_subscription(kind, topic, partial(self._write, connection), QoSProfile(depth=30), raw=True)
 
-    def spin_until_quiet(self, is_over: Any, quiet_s: float) -> None:
+    def spin_until_heard(self, is_lost: Callable[[], bool]) -> bool:
+        """Wait until the node knows of all our subscriptions and the camera's; False if `is_lost()` comes first."""
+        self._spin_while(lambda: self.heard < len(self.wanted) and not is_lost())
+        return self.heard >= len(self.wanted)
+
+    def spin_until_quiet(self, is_over: Callable[[], bool], quiet_s: float) -> None:
         """Record until `is_over()` and nothing but diagnostics has come for `quiet_s`."""
+        self._spin_while(lambda: not is_over() or time.monotonic() - self.newest_s < quiet_s)
+
+    def _spin_while(self, condition: Callable[[], bool]) -> None:
         executor = SingleThreadedExecutor()
         executor.add_node(self)
-        while not is_over() or time.monotonic() - self.newest_s < quiet_s:
+        while condition():
             executor.spin_once(timeout_sec=0.1)
         executor.remove_node(self)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.heard = sum(int(item.value) for item in message.status[0].values if item.key == 'listeners')
 
     def close(self) -> None:
         """Finish the bag under its name and end the node."""
@@ -59,6 +84,5 @@ class Recorder(Node):
 
     def _write(self, connection: Any, raw: bytes) -> None:
         self.writer.write(connection, time.time_ns(), raw)
-        self.counts[connection.topic] += 1
         if connection.topic != '/diagnostics':
             self.newest_s = time.monotonic()

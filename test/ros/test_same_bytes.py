@@ -1,0 +1,38 @@
+"""The live node publishes the very bytes that the offline tool writes for the same pictures."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_ros.commands.process import process
+from test.ros.rig import Rig, image
+
+
+@pytest.fixture
+def walk(tmp_path):
+    """A folder of pictures of a texture that passes by and comes nearer."""
+    noise = np.random.default_rng(0).integers(0, 255, (120, 200, 3)).astype(np.float32)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    folder = tmp_path / 'walk'
+    folder.mkdir()
+    for number in range(12):
+        view = np.array([[1.01 ** number, 0, -2.0 * number], [0, 1.01 ** number, -8]])
+        cv2.imwrite(str(folder / f'{number:03}.png'), cv2.warpAffine(texture, view, (160, 96)))
+    return folder
+
+
+@pytest.mark.parametrize('family', ['lite', 'onnx'])
+def test_the_node_publishes_the_bytes_that_process_writes(family, walk, networks, tmp_path):
+    weights = str(networks['relative']) if family == 'onnx' else ''
+    out = tmp_path / 'out'
+    process(walk, out, family=family, weights=weights or None, live=True)
+    lines = [json.loads(line) for line in (out / 'frames.jsonl').read_text().splitlines()]
+    with Rig(f'same_{family}', tmp_path, family=family, weights=weights) as rig:
+        rig.warm_up('relative/image')
+        start_ns = rig.tick(60)    # the gap starts a new segment: as good as a new stream
+        for line, file in zip(lines, sorted(walk.glob('*.png')), strict=True):
+            rgb = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+            live = rig.answer('relative/image', rig.send(image(rgb, start_ns + line['stamp_ns'])))
+            assert bytes(live.data) == np.load(out / line['file']).tobytes(), line['file']
