@@ -29,6 +29,7 @@ HEIGHT, WIDTH = 48, 64
 FRAME_ID = 'camera_optical_frame'
 KINDS = {'depth/image': Image, 'relative/image': Image, 'preview': Image, 'confidence': Image, 'pose_embedding': Image,
          'depth/camera_info': CameraInfo, 'points': PointCloud2, 'relative/points': PointCloud2}
+COMMAND = (sys.executable, '-m', 'depth_ros.ros.depth_node')
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -76,13 +77,13 @@ def stamp_of(message: Any) -> int:
 class NodeProcess:
     """The node as a user starts it."""
 
-    def __init__(self, folder: Path, namespace: str, **values: Any) -> None:
-        command = [sys.executable, '-m', 'depth_ros.ros.depth_node', '--ros-args', '-r', f'__ns:={namespace}']
+    def __init__(self, folder: Path, namespace: str, command: tuple[str, ...] = COMMAND, **values: Any) -> None:
+        arguments = ['--ros-args', '-r', f'__ns:={namespace}']
         for name, value in values.items():
-            command += ['-p', f'{name.replace("__", ".")}:={value}']
+            arguments += ['-p', f'{name.replace("__", ".")}:={value}']
         self.path = folder / 'log.txt'
         with self.path.open('wb') as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen([*command, *arguments], stdout=log, stderr=subprocess.STDOUT)
 
     @property
     def log(self) -> str:
