@@ -40,9 +40,9 @@ class Stage:
 
 
 STAGES = (
-    Stage('small pictures', 0.42, images=16, frames=(1,), photo_share=0.6, size=0.75),
-    Stage('pictures', 0.20, images=16, frames=(1,), photo_share=0.6),
-    Stage('clips', 0.38, images=24, frames=(1, 4, 6, 8), photo_share=0.4),
+    Stage('small pictures', 0.48, images=16, frames=(1,), photo_share=0.6, size=0.75),
+    Stage('pictures', 0.16, images=16, frames=(1,), photo_share=0.6),
+    Stage('clips', 0.36, images=24, frames=(1, 4, 6, 8), photo_share=0.4),
 )
 WEIGHTS = {
     'ssi': 1.0,
@@ -170,7 +170,7 @@ def loss_parts(predicted: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[s
     disparity, weight = batch['disparity'], batch['weight']  # (B, T, h, w)
     own = predicted['disparity']
     target = losses.standardise(disparity, weight)
-    aligned = losses.align(own, target, weight)
+    aligned = losses.standardise(own, weight, least=0.02)  # not by least squares: that also forgives a wrong sign
     parts = {
         'ssi': losses.scale_and_shift_invariant(aligned, target, weight),
         'gradient': losses.gradient_matching(aligned, target, weight),

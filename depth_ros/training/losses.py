@@ -23,11 +23,11 @@ def clip_mean(x: Tensor, weight: Tensor) -> Tensor:
     return (x * weight).sum(CLIP, keepdim=True) / weight.sum(CLIP, keepdim=True).clamp(min=1e-6)
 
 
-def standardise(target: Tensor, weight: Tensor) -> Tensor:
+def standardise(target: Tensor, weight: Tensor, least: float = 1e-6) -> Tensor:
     """Return the target shifted and scaled to mean 0 and mean deviation 1 over each clip (MiDaS, Ranftl et al. 2020,
     eq. 5)."""
     centred = target - clip_mean(target, weight)
-    return centred / clip_mean(centred.abs(), weight).clamp(min=1e-6)
+    return centred / clip_mean(centred.abs(), weight).clamp(min=least)
 
 
 def align(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
