@@ -1,7 +1,7 @@
 """How the shipped network `lite` is trained: `depth_ros train --recipe lite --out DIR`.
 
 0. prepare: render the synthetic world, ask the teachers about the photographs (once; both are kept under OUT);
-1. pictures: single frames of both, first small ones (more steps in the same time), so that the encoder sees as many
+1. pictures: single frames of both, first tiny ones (more steps in the same time), so that the encoder sees as many
    different scenes as possible;
 2. clips: rendered clips with pose, and photographs seen by a turning camera, still mixed with single pictures (DVD's
    joint training); the normalisation layers are frozen here.
@@ -40,8 +40,9 @@ class Stage:
 
 
 STAGES = (
-    Stage('small pictures', 0.48, images=16, frames=(1,), photo_share=0.6, size=0.75),
-    Stage('pictures', 0.16, images=16, frames=(1,), photo_share=0.6),
+    Stage('tiny pictures', 0.50, images=16, frames=(1,), photo_share=0.6, size=0.5),
+    Stage('small pictures', 0.10, images=16, frames=(1,), photo_share=0.6, size=0.75),
+    Stage('pictures', 0.04, images=16, frames=(1,), photo_share=0.6),
     Stage('clips', 0.36, images=24, frames=(1, 4, 6, 8), photo_share=0.4),
 )
 WEIGHTS = {
