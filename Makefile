@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The torch wheel of the CPU is a tenth of the CUDA one; on machines with their own index of wheels, pip finds it there.
 # A sourced ROS installation brings rclpy and the messages; without one they come as wheels.
 ROS := $(if $(ROS_DISTRO),,ros)
 RUN := ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST PATH=$(abspath $(BIN)):$$PATH
@@ -24,11 +23,11 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
 
 $(VENV)/.demo: setup.py $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.$(if $(ROS),[ros])'
+	$(BIN)/python -W ignore -m pip install --quiet --no-build-isolation --editable '.$(if $(ROS),[ros])'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[$(if $(ROS),ros$(comma))test$(comma)train]'
+	$(BIN)/python -W ignore -m pip install --quiet --no-build-isolation --editable '.[$(if $(ROS),ros$(comma))test$(comma)train]'
 	touch $@
 
 clean:
