@@ -135,10 +135,12 @@ class DepthNode(LifecycleNode):
         self.publisher.publish(report(now.to_msg(), self.get_fully_qualified_name(), level, message, said))
 
     def _warn_of_silence(self) -> None:
-        if not self.statistics.arrivals.times_s:
-            name = self.inputs[1].topic_name
-            self.warn(f'no picture has come on {name}, which has {self.count_publishers(name)} publishers; remap '
-                      f'image to the topic of the camera, or set node.image_transport (ros2 topic info -v {name})')
+        name = self.inputs[1].topic_name
+        if not self.statistics.arrivals.times_s and not self.count_publishers(name):
+            self.warn(f'nobody publishes on {name}; remap image to the topic of the camera, or set node.image_transport')
+        elif not self.statistics.arrivals.times_s:
+            self.warn(f'{name} is published, but no picture arrives; large ones get lost with best effort: set '
+                      f'qos_overrides.{name}.subscription.reliability to reliable, or use config/fastdds.xml')
         elif self.statistics.camera_problem:
             self.warn(self.statistics.camera_problem)
 

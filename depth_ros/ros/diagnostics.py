@@ -35,9 +35,11 @@ class Rate:
     """Events per second over the last RATE_SPAN_S."""
 
     def __init__(self) -> None:
+        self.count = 0
         self.times_s: deque[float] = deque(maxlen=1000)
 
     def tick(self, now_s: float) -> None:
+        self.count += 1
         self.times_s.append(now_s)
 
     def hz(self, now_s: float) -> float:
@@ -111,8 +113,8 @@ def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int) -
 def values(statistics: Statistics, info: Mapping[str, str], now_ns: int) -> dict[str, str]:
     """Return everything worth knowing by name; `now_ns` is the node's clock, to which the stamps belong."""
     now_s = time.monotonic()
-    said = {'input_rate_hz': f'{statistics.arrivals.hz(now_s):.2f}',
-            'output_rate_hz': f'{statistics.departures.hz(now_s):.2f}',
+    said = {'input_rate_hz': f'{statistics.arrivals.hz(now_s):.2f}', 'inputs': str(statistics.arrivals.count),
+            'output_rate_hz': f'{statistics.departures.hz(now_s):.2f}', 'outputs': str(statistics.departures.count),
             'window_fill': f'{statistics.fill:.2f}'}
     if statistics.latencies_s:
         p50, p95, p99 = 1e3 * np.percentile(tuple(statistics.latencies_s), (50, 95, 99))

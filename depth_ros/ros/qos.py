@@ -27,7 +27,7 @@ def subscribe(node: Node, kind: type, topic: str, callback: Callable[[Any], None
              f'(ros2 topic info -v {name})')
 
     return node.create_subscription(
-        kind, topic, callback, _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE),
+        kind, topic, callback, _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, depth=1),
         event_callbacks=SubscriptionEventCallbacks(incompatible_qos=explain),
         qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
@@ -45,11 +45,11 @@ def advertise(node: Node, kind: type, topic: str, warn: Callable[[str], None], *
 
     durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
     return node.create_publisher(
-        kind, topic, _profile(ReliabilityPolicy.RELIABLE, durability),
+        kind, topic, _profile(ReliabilityPolicy.RELIABLE, durability, depth=1 if latched else 5),
         event_callbacks=PublisherEventCallbacks(incompatible_qos=explain),
         qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
 
-def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
-    # A fresh one each time: the overrides are written into it. Depth 1: an old picture is worth nothing.
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=reliability, durability=durability)
+def _profile(reliability: ReliabilityPolicy, durability: DurabilityPolicy, depth: int) -> QoSProfile:
+    # A fresh one each time: the overrides are written into it.
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
