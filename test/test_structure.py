@@ -16,7 +16,7 @@ ALLOWED = {    # folder -> what of ours, and which heavy packages, its files may
     'models': ({'models'}, {'torch'}),
     'runtime': ({'runtime', 'errors'}, {'onnxruntime', 'torch', 'tensorrt'}),
     'io': ({'io', 'core', 'errors', 'settings'}, {'rosbags'}),
-    'ros': ({'ros', 'io', 'core', 'families', 'errors', 'settings', 'pipeline'}, {'rclpy', 'rosbags'}),
+    'ros': ({'ros', 'io', 'core', 'families', 'errors', 'settings', 'pipeline'}, {'rclpy'}),
     'training': ({'training', 'models', 'core', 'errors'}, {'torch', 'onnxruntime'}),
 }
 

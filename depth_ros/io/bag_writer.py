@@ -15,21 +15,35 @@ from depth_ros.io.topics import PREFIX, DepthMessages
 from depth_ros.settings import CloudSettings
 
 
+def open_mcap(path: Path) -> Any:
+    """Return the rosbags writer of a new MCAP file, which `finish_mcap` puts at `path`."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    parts = path.with_name(f'{path.name}.parts')
+    shutil.rmtree(parts, ignore_errors=True)
+    # rosbags writes a folder around the file; its name goes into the file, so it does not follow the target's.
+    writer = Writer(parts / 'depth_ros', version=8, storage_plugin=StoragePlugin.MCAP)
+    writer.open()
+    return writer
+
+
+def finish_mcap(writer: Any, path: Path) -> None:
+    """Close the writer and move its one file to `path`."""
+    writer.close()
+    (writer.path / 'depth_ros.mcap').replace(path)
+    shutil.rmtree(writer.path.parent)
+
+
 class DepthBag:
     """Writes depth frames into a new MCAP file that stands alone. The same frames give the same bytes."""
 
     def __init__(self, path: Path, settings: CloudSettings, points: bool = False,
                  original: Recording | None = None) -> None:
-        from rosbags.rosbag2 import StoragePlugin, Writer
-
         self.path, self.settings, self.points = path, settings, points
         self.messages = DepthMessages(recorded_types())
         self.connections: dict[str, Any] = {}
-        # rosbags writes a folder around the file; its name goes into the file, so it does not follow the target's.
-        self.parts = path.with_name(f'{path.name}.parts')
-        self.writer = Writer(self.parts / 'depth_ros', version=8, storage_plugin=StoragePlugin.MCAP)
         with writing(path):
-            self.writer.open()
+            self.writer = open_mcap(path)
         self.copies = Copies(original, self.writer) if original else None
 
     def add(self, depth: DepthFrame, log_ns: int) -> None:
@@ -48,9 +62,7 @@ class DepthBag:
         with writing(self.path):
             if self.copies and complete:
                 self.copies.copy_until(None)
-            self.writer.close()
-            (self.writer.path / 'depth_ros.mcap').replace(self.path)
-            shutil.rmtree(self.parts)
+            finish_mcap(self.writer, self.path)
         self.abandon()
 
     def abandon(self) -> None:

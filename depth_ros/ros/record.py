@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from depth_ros.io.bag_writer import finish_mcap, open_mcap
 from depth_ros.io.messages import bag_typestore
 from depth_ros.ros.play import IMAGE, INFO
 
@@ -40,13 +41,10 @@ class Recorder(Node):
 
     def __init__(self, path: Path, node_name: str) -> None:
         super().__init__('recorder')
-        from rosbags.rosbag2 import StoragePlugin, Writer
-
         self.path = path
         self.newest_s = time.monotonic()
         self.heard = 0    # our subscriptions that the node knows of
-        self.writer = Writer(path.parent / '.recording', version=8, storage_plugin=StoragePlugin.MCAP)
-        self.writer.open()
+        self.writer = open_mcap(path)
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10))
         self.wanted = {f'{node_name}/{name}': kind for name, kind in DEPTH_TOPICS.items()}
         for topic, kind in {IMAGE: Image, INFO: CameraInfo, '/diagnostics': DiagnosticArray, **self.wanted}.items():
@@ -75,11 +73,7 @@ class Recorder(Node):
 
     def close(self) -> None:
         """Finish the bag under its name and end the node."""
-        self.writer.close()
-        (self.path.parent / '.recording' / '.recording.mcap').replace(self.path)
-        for rest in (self.path.parent / '.recording').iterdir():
-            rest.unlink()
-        (self.path.parent / '.recording').rmdir()
+        finish_mcap(self.writer, self.path)
         self.destroy_node()
 
     def _write(self, connection: Any, raw: bytes) -> None:
