@@ -157,9 +157,14 @@ class Geometry(nn.Module):
         1, h, w)."""
         at = grid(features)  # (2, h, w)
         here = at.flatten(1).transpose(0, 1)  # (N, 2)
-        similar = features.flatten(2).transpose(1, 2) @ previous.flatten(2)  # (B, N, N)
-        distance = (here[:, None] - here[None]).square().sum(-1)  # (N, N)
-        likely = (similar * self.sharpness.exp() - distance * self.nearness.exp()).softmax(-1)
+        # Similarity less distance |a - b|^2 as one product; |a|^2 is the same for a whole row, softmax drops it.
+        far = here.square().sum(-1, keepdim=True)  # (N, 1)
+        place_a = torch.cat([2 * here, -torch.ones_like(far)], 1) * self.nearness.exp()  # (N, 3)
+        place_b = torch.cat([here, far], 1).expand(features.shape[0], -1, -1)  # (B, N, 3)
+        queries = features.flatten(2).transpose(1, 2) * self.sharpness.exp()
+        queries = torch.cat([queries, place_a.expand(features.shape[0], -1, -1)], 2)
+        keys = torch.cat([previous.flatten(2).transpose(1, 2), place_b], 2)
+        likely = (queries @ keys.transpose(1, 2)).softmax(-1)  # (B, N, N)
         return to_map(likely @ here - here, features), to_map(likely.amax(-1, keepdim=True), features)
 
     def forward(self, f16: Tensor, features: Tensor, previous: Tensor, known: Tensor) -> tuple[Tensor, ...]:
@@ -220,10 +225,12 @@ def convex_double(maps: Tensor, mask: Tensor) -> Tensor:
     """Return maps (B, C, h, w) at twice the size: each new pixel is a weighted mean of 9 neighbours, weights from
     mask (B, 36, h, w)."""
     h, w = maps.shape[-2:]
-    weight = mask.reshape(-1, 9, 4, h, w).softmax(1)
+    mask = mask.reshape(-1, 9, 4, h, w)
+    weight = (mask - mask.amax(1, keepdim=True)).exp()  # softmax by hand: runtimes are slow at it but on the last axis
     padded = F.pad(maps, (1, 1, 1, 1), mode='replicate')
     near = [padded[:, :, dy : dy + h, dx : dx + w] for dy in range(3) for dx in range(3)]
     fine = sum(weight[:, i, None] * near[i][:, :, None] for i in range(9))  # (B, C, 4, h, w)
+    fine = fine / weight.sum(1)[:, None]
     return F.pixel_shuffle(fine.flatten(1, 2), 2)
 
 
