@@ -35,14 +35,14 @@ def demo(
 ) -> None:
     """Play a recording to a live node, record all topics, and print rate, latency and drops."""
     need('rclpy', "pip install 'depth_ros[ros]', or source a ROS 2 installation")
+    from depth_ros.io.source import open_source
+
     out.mkdir(parents=True, exist_ok=True)
     truth, camera = None, camera or ''
     if input is None:
         input, truth, camera = render_room(out / 'room', frames)
-    elif not input.exists():
-        raise InputError(f'{input} does not exist; give a bag, a video or a folder of pictures')
-    bag = out / 'demo.mcap'
-    report(bag, out, record(input, bag, camera, set or []), truth)
+    bag, rate_hz = out / 'demo.mcap', open_source(input).rate_hz
+    report(bag, out, record(input, bag, camera, set or []), rate_hz, truth)
 
 
 def render_room(folder: Path, frames: int) -> tuple[Path, np.ndarray, str]:
@@ -93,13 +93,13 @@ def _process(module: str, *arguments: str, **options: Any) -> Iterator[subproces
         process.wait(timeout=30)
 
 
-def report(bag: Path, out: Path, played: int, truth: np.ndarray | None) -> None:
+def report(bag: Path, out: Path, played: int, rate_hz: float, truth: np.ndarray | None) -> None:
     """Print what the bag holds; write the preview and the cloud of the last picture."""
     from depth_ros.commands.process import write_cloud
     from depth_ros.io.preview import PreviewVideo
     from depth_ros.settings import CloudSettings
 
-    video, arrivals_ns, stamps_ns, maps = PreviewVideo(out / 'preview.mp4', 30.0), [], [], []
+    video, arrivals_ns, stamps_ns, maps = PreviewVideo(out / 'preview.mp4', rate_hz), [], [], []
     depth = None
     for log_ns, depth in recorded_depth(bag):
         video.add(depth)
@@ -111,12 +111,12 @@ def report(bag: Path, out: Path, played: int, truth: np.ndarray | None) -> None:
         raise InputError(f'the node published no depth for {played} pictures; its reasons stand above')
     video.close()
     p50, p95, p99 = np.percentile(np.subtract(arrivals_ns, stamps_ns) / 1e6, (50, 95, 99))
-    rate_hz = (len(stamps_ns) - 1) / max(1e-9, (arrivals_ns[-1] - arrivals_ns[0]) / 1e9)
-    print(f'rate     {rate_hz:.1f} Hz of {"relative" if depth.depth_m is None else "metric"} depth')
+    seconds = max(1e-9, (arrivals_ns[-1] - arrivals_ns[0]) / 1e9)
+    print(f'rate     {(len(stamps_ns) - 1) / seconds:.1f} Hz of {"relative" if depth.depth_m is None else "metric"} depth')
     print(f'latency  p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms, from the stamp of a picture to its depth')
     print(f'dropped  {played - len(stamps_ns)} of {played} pictures')
     if truth is not None:
-        numbers = [round((stamp - stamps_ns[0]) / 1e9 * 30) for stamp in stamps_ns]
+        numbers = [round((stamp - stamps_ns[0]) / 1e9 * rate_hz) for stamp in stamps_ns]
         print(f'truth    {100 * abs_rel(np.stack(maps), truth[numbers]):.1f} % off (AbsRel, after one scale and shift '
               'for the whole sequence)')
     if depth.camera is None:

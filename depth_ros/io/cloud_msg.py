@@ -11,18 +11,21 @@ from depth_ros.io.messages import MessageTypes
 POINT_BYTES = 16    # x, y, z, rgb
 
 
-def cloud_message(types: MessageTypes, header: Any, xyz: np.ndarray, rgb: np.ndarray) -> Any:
-    """Return the organised PointCloud2 of points (H, W, 3) float32, NaN where there is none, and colours uint8."""
+def cloud_message(types: MessageTypes, header: Any, xyz: np.ndarray, rgb: np.ndarray, out: np.ndarray | None = None) -> Any:
+    """Return the organised PointCloud2 of points (H, W, 3) float32, NaN where there is none, and colours uint8.
+
+    `out` (H, W, 4) float32 takes the points; where the payload is a view, the message is good until `out` is used again.
+    """
     height, width = xyz.shape[:2]
     return types.PointCloud2(
         header=header, height=height, width=width, fields=_fields(types), is_bigendian=False, point_step=POINT_BYTES,
-        row_step=width * POINT_BYTES, data=types.payload(pack_points(xyz, rgb)), is_dense=False)
+        row_step=width * POINT_BYTES, data=types.payload(pack_points(xyz, rgb, out)), is_dense=False)
 
 
-def pack_points(xyz: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+def pack_points(xyz: np.ndarray, rgb: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Return (H, W, 4) float32: x, y, z and the colour as 0x00RRGGBB in the bits of a float."""
     colour = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]    # 0xFFRRGGBB on a little-endian machine
-    return cv2.merge((*cv2.split(xyz), (colour & 0x00FFFFFF).view(np.float32)))
+    return cv2.merge((*cv2.split(xyz), (colour & 0x00FFFFFF).view(np.float32)), out)
 
 
 def _fields(types: MessageTypes) -> list[Any]:

@@ -26,6 +26,7 @@ class DepthMessages:
     def __init__(self, types: MessageTypes) -> None:
         self.types = types
         self.nominal, self.preview, self.last_slot = NominalScale(), Preview(), -1
+        self.points = np.empty((0, 0, 4), np.float32)    # of the last cloud
         self.table: dict[str, tuple[Any, Make]] = {    # topic -> class of the message, who makes it
             'depth/image': (types.Image, self._depth),
             'depth/camera_info': (types.CameraInfo, self._camera_info),
@@ -39,7 +40,10 @@ class DepthMessages:
         }
 
     def make(self, topic: str, depth: DepthFrame, settings: CloudSettings) -> Any:
-        """Return the message, stamped like its picture, or None if the frame has nothing for this topic."""
+        """Return the message, stamped like its picture, or None if the frame has nothing for this topic.
+
+        Publish or write it before the next one is made: clouds share their memory.
+        """
         return self.table[topic][1](make_header(self.types, depth.stamp_ns, depth.frame_id), depth, settings)
 
     def cloud_due(self, stamp: int, rate_hz: float) -> bool:
@@ -68,7 +72,10 @@ class DepthMessages:
     def _cloud(self, header: Any, depth: DepthFrame, depth_m: np.ndarray, settings: CloudSettings) -> Any:
         if depth.camera is None:
             return None
-        return cloud_message(self.types, header, *make_cloud(depth_m, depth.frame.rgb, depth.camera, settings))
+        xyz, rgb = make_cloud(depth_m, depth.frame.rgb, depth.camera, settings)
+        if self.points.shape[:2] != xyz.shape[:2]:    # kept, for a fresh one costs more than filling it
+            self.points = np.empty((*xyz.shape[:2], 4), np.float32)
+        return cloud_message(self.types, header, xyz, rgb, self.points)
 
     def _preview(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
         return image_message(self.types, header, self.preview(depth), 'bgr8')
