@@ -109,10 +109,10 @@ class DepthNode(LifecycleNode):
         assert self.worker is not None
         settings, worker = parameters.read(self).node, self.worker
         topic, kind = ('image', Image) if settings.image_transport == 'raw' else ('image/compressed', CompressedImage)
-        worker.start(exact=settings.camera_info_policy == 'exact')
         # In this order the executor takes what came together: the camera_info before its picture.
         self.inputs = [subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn),
                        subscribe(self, kind, topic, worker.on_image, self.warn)]
+        worker.start(exact=settings.camera_info_policy == 'exact')
         self.phase, self.active_since_s = 'active', time.monotonic()
         self.get_logger().info(f'waiting for pictures on {self.inputs[1].topic_name}')
 

@@ -69,15 +69,15 @@ class Statistics:
     lock: threading.Lock = field(default_factory=threading.Lock)    # drops are counted by two threads
 
     def drop(self, reason: str, problem: str = '') -> None:
+        """Count a picture that does not become depth."""
         with self.lock:
             self.drops[reason] += 1
         self.problem = problem or self.problem
 
-    def calibrated(self, reason: str, problem: str) -> None:
-        """Note whether the picture at hand has a camera: no reason, or why not."""
+    def uncalibrate(self, reason: str, problem: str) -> None:
+        """Count a picture that has no camera."""
+        self.uncalibrated[reason] += 1
         self.camera_problem = problem
-        if reason:
-            self.uncalibrated[reason] += 1
 
     def state(self, fill: float, seconds: Mapping[str, float], resets: Mapping[str, int]) -> None:
         """Note how the stream stands."""

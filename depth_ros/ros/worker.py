@@ -21,7 +21,9 @@ from depth_ros.ros.outputs import Outputs
 from depth_ros.settings import Settings
 
 NO_CAMERA_INFO = ('no camera_info comes with the pictures, so there is no point cloud and no depth/camera_info; remap '
-                  'camera_info to its topic, or set camera.file or camera.fx_fy_cx_cy')
+                  'camera_info to its topic, or set camera.file or camera.fx_fy_cx_cy (with node.camera_info_policy exact '
+                  'it must have the stamp of the picture)')
+NOT_CALIBRATED = 'camera_info says that the camera is not calibrated (K[0] = 0); calibrate it'
 
 
 class Worker:
@@ -66,21 +68,16 @@ class Worker:
 
     def _run(self) -> None:
         while (picture := self.mailbox.take()) is not None:
-            # All results or none: a video model needs every picture for its window and state, whatever is listened to.
-            if not self.outputs.listeners():
-                continue
+            frame = None
             try:
-                settings = self.read_settings()
-                frame = self._frame(picture, settings)
+                # All results or none: a video model needs every picture for its window and state, whatever is wanted.
+                if self.outputs.listeners():
+                    settings = self.read_settings()
+                    frame = self._frame(picture, settings)
+                    self._advance(frame, picture.received_s, settings)
             except Exception as error:    # whatever is wrong with this picture, the next one may be fine
-                self._drop('unusable picture', error)
-                continue
-            try:
-                self._advance(frame, picture.received_s, settings)
-            except Exception as error:
-                self._drop('failed inference', error)
-                self.received_s.clear()
-                self.reset_wanted = True    # a window with a hole in it is no window
+                self._drop('failed inference' if frame else 'unusable picture', error)
+                self.reset_wanted |= frame is not None    # a window with a hole in it is no window
 
     def _frame(self, picture: Picture, settings: Settings) -> Frame:
         """Return the decoded picture with its camera. Raises InputError if it is none, or no new one."""
@@ -97,18 +94,20 @@ class Worker:
     def _camera(self, picture: Picture, rgb: np.ndarray, settings: Settings) -> Camera | None:
         """Return the camera of this picture; None, with the reason on record, where there is no usable calibration."""
         height, width = rgb.shape[:2]
-        camera, reason, problem = None, '', ''
         try:
             camera = self.stated_camera(settings.camera, height, width)
             if camera is None and picture.info is not None:
                 camera = camera_from_info(picture.info, height, width, settings.camera.model)
-                reason, problem = 'uncalibrated camera', 'camera_info says that the camera is not calibrated (K[0] = 0)'
-            elif camera is None:
-                reason, problem = 'no camera_info', NO_CAMERA_INFO
         except InputError as error:
-            reason, problem = 'unusable camera_info', str(error)
-            self.warn(problem)
-        self.statistics.calibrated('' if camera else reason, '' if camera else problem)
+            self.warn(str(error))
+            self.statistics.uncalibrate('unusable camera_info', str(error))
+            return None
+        if camera is not None:
+            self.statistics.camera_problem = ''
+        elif picture.info is None:
+            self.statistics.uncalibrate('no camera_info', NO_CAMERA_INFO)
+        else:
+            self.statistics.uncalibrate('uncalibrated camera', NOT_CALIBRATED)
         return camera
 
     def _advance(self, frame: Frame, received_s: float, settings: Settings) -> None:
@@ -116,6 +115,7 @@ class Worker:
         if self.reset_wanted:
             self.reset_wanted = False
             self._publish(self.stream.reset(), settings)
+            self.received_s.clear()
         self.stream.settings = settings    # those that may change while it runs are read anew each time
         self.received_s[frame.stamp_ns] = received_s
         done = self.stream.push(frame)

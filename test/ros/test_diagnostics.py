@@ -13,9 +13,9 @@ from test.ros.rig import Rig, grey_picture, image
 def test_a_running_node_says_all_that_is_worth_knowing(relative: Rig) -> None:
     relative.warm_up('relative/image', 'preview')
     said = relative.said()
-    numbers = {'input_rate_hz', 'inputs', 'output_rate_hz', 'outputs', 'window_fill', 'latency_p50_ms', 'latency_p95_ms', 'latency_p99_ms',
-               'scale', 'shift', 'residual', 'segment', 'drops', 'resets', 'stage_decode_ms', 'stage_infer_ms',
-               'stage_publish_ms', 'age_s'}
+    numbers = {'input_rate_hz', 'inputs', 'output_rate_hz', 'outputs', 'window_fill', 'latency_p50_ms', 'latency_p95_ms',
+               'latency_p99_ms', 'scale', 'shift', 'residual', 'segment', 'drops', 'resets', 'stage_decode_ms',
+               'stage_infer_ms', 'stage_publish_ms', 'age_s'}
     assert numbers <= set(said)
     assert all(float(said[name]) >= 0 for name in numbers - {'scale', 'shift'})
     assert float(said['latency_p50_ms']) <= float(said['latency_p95_ms']) <= float(said['latency_p99_ms'])

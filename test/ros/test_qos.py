@@ -28,7 +28,7 @@ def test_results_are_reliable_and_not_latched(metric: Rig) -> None:
 
 
 def test_a_subscriber_that_asks_for_too_much_is_told_of_in_the_log(metric: Rig) -> None:
-    subscription = metric.node.create_subscription(Image, 'depth_node/preview', print, QoSProfile(
+    subscription = metric.node.create_subscription(Image, 'depth_node/preview', lambda message: None, QoSProfile(
         depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
     name = f'{metric.namespace}/depth_node/preview'
     wait(lambda: f'a subscriber of {name} gets nothing' in metric.process.log, 'a warning')

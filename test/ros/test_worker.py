@@ -1,0 +1,47 @@
+"""The worker alone: what fails inside it stays inside it."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+from depth_ros.core.frame import DepthFrame, Frame, Quantity
+from depth_ros.ros.diagnostics import Statistics, WarnOnce
+from depth_ros.ros.worker import Worker
+from depth_ros.settings import Settings
+from test.ros.rig import camera_info, grey_picture, image, wait
+
+
+class FailingStream:
+    """Fails at every second picture."""
+
+    def __init__(self) -> None:
+        self.pushed, self.settings, self.fill, self.seconds, self.resets = 0, Settings(), 1.0, {}, Counter[str]()
+
+    def push(self, frame: Frame) -> list[DepthFrame]:
+        self.pushed += 1
+        if self.pushed % 2:
+            raise MemoryError(f'no {self.pushed} bytes left')
+        return [DepthFrame(self.pushed, frame, frame.rgb[..., 0].astype('f4'), Quantity.DISPARITY_AFFINE)]
+
+    def reset(self) -> list[DepthFrame]:
+        self.resets['asked for'] += 1
+        return []
+
+
+def test_a_failing_inference_costs_one_picture_and_a_new_segment() -> None:
+    out: list[DepthFrame] = []
+    log: list[str] = []
+    outputs: Any = SimpleNamespace(listeners=lambda: 1, publish=lambda depth, cloud: out.append(depth),
+                                   node=SimpleNamespace(context=SimpleNamespace(ok=lambda: True)))
+    stream, statistics = FailingStream(), Statistics()
+    worker = Worker(stream, outputs, statistics, WarnOnce(log.append), Settings)    # type: ignore[arg-type]
+    worker.start(exact=False)
+    worker.on_camera_info(camera_info(0))
+    for count in range(1, 5):
+        worker.on_image(image(grey_picture(), count * 10**8))
+        wait(lambda count=count: statistics.drops.total() + len(out) == count, 'the picture')
+    worker.stop()
+    assert [depth.stamp_ns for depth in out] == [2 * 10**8, 4 * 10**8]
+    assert (statistics.drops, stream.resets) == ({'failed inference': 2}, {'asked for': 2})
+    assert [text for text in log if 'failed' in text] == ['failed inference: MemoryError: no 1 bytes left']
+    assert statistics.problem == ''    # the last one was fine
