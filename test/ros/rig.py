@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter as RclpyParameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from depth_ros.io.messages import array_payload
+from depth_ros.io.messages import array_payload, stamp_ns
 
 TIMEOUT_S = 60.0    # the machine may be busy; nothing waits as long unless it fails
 HEIGHT, WIDTH = 48, 64
@@ -71,7 +71,7 @@ def stamped(message: Any, stamp_ns: int, frame_id: str = FRAME_ID) -> Any:
 
 
 def stamp_of(message: Any) -> int:
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+    return stamp_ns(message.header)
 
 
 class NodeProcess:
@@ -80,7 +80,7 @@ class NodeProcess:
     def __init__(self, folder: Path, namespace: str, command: tuple[str, ...] = COMMAND, **values: Any) -> None:
         arguments = ['--ros-args', '-r', f'__ns:={namespace}']
         for name, value in values.items():
-            arguments += ['-p', f'{name.replace("__", ".")}:={value}']
+            arguments += ['-p', f'{name.replace("__", ".")}:={value if value != "" else repr(value)}']
         self.path = folder / 'log.txt'
         with self.path.open('wb') as log:
             self.process = subprocess.Popen([*command, *arguments], stdout=log, stderr=subprocess.STDOUT)

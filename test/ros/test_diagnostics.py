@@ -33,12 +33,6 @@ def test_the_reset_service_starts_a_new_segment(relative: Rig) -> None:
     assert (int(said['segment']), said['resets: asked for']) == (before + 1, '1')
 
 
-def test_a_clock_behind_the_stamps_gives_no_negative_age(relative: Rig) -> None:
-    relative.tick(10 * 365 * 86400.0)
-    relative.warm_up('relative/image')
-    assert relative.said()['age_s'].startswith('unknown')
-
-
 def test_a_camera_that_falls_silent_is_an_error(relative: Rig) -> None:
     status = relative.status(lambda values, status: status.level == b'\x02')
     assert 'no pictures for' in status.message
