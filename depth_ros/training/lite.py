@@ -41,9 +41,9 @@ class Stage:
 
 STAGES = (
     Stage('tiny pictures', 0.54, images=16, frames=(1,), photo_share=0.6, size=0.5),
-    Stage('tiny clips', 0.22, images=24, frames=(1, 1, 4, 8), photo_share=0.5, size=0.5),
-    Stage('pictures', 0.04, images=16, frames=(1,), photo_share=0.6),
-    Stage('clips', 0.20, images=24, frames=(1, 4, 6, 8), photo_share=0.4),
+    Stage('tiny clips', 0.16, images=24, frames=(1, 1, 4, 8), photo_share=0.5, size=0.5),
+    Stage('pictures', 0.03, images=16, frames=(1,), photo_share=0.6),
+    Stage('clips', 0.27, images=24, frames=(1, 4, 6, 8), photo_share=0.4),
 )
 WEIGHTS = {
     'ssi': 1.0,
