@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
@@ -155,6 +156,8 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; return the exit code."""
     # rclpy ends the context on SIGINT as on SIGTERM; a KeyboardInterrupt on top would come out of the middle of anything.
     signal.signal(signal.SIGINT, lambda *_: None)
+    # One small picture at a time gains nothing from OpenCV's threads, and waits for them while the network has the cores.
+    cv2.setNumThreads(1)
     rclpy.init(args=args)
     node, code = None, 0
     try:
