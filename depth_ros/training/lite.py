@@ -41,9 +41,11 @@ class Stage:
 
 STAGES = (
     Stage('tiny pictures', 0.54, images=16, frames=(1,), photo_share=0.6, size=0.5),
-    Stage('tiny clips', 0.16, images=24, frames=(1, 1, 4, 8), photo_share=0.5, size=0.5),
-    Stage('pictures', 0.03, images=16, frames=(1,), photo_share=0.6),
-    Stage('clips', 0.27, images=24, frames=(1, 4, 6, 8), photo_share=0.4),
+    Stage('tiny clips', 0.13, images=24, frames=(1, 1, 4, 8), photo_share=0.5, size=0.5),
+    Stage('small pictures', 0.02, images=16, frames=(1,), photo_share=0.6, size=0.75),
+    Stage('small clips', 0.17, images=24, frames=(1, 1, 4, 8), photo_share=0.5, size=0.75),
+    Stage('pictures', 0.02, images=16, frames=(1,), photo_share=0.6),
+    Stage('clips', 0.12, images=24, frames=(1, 4, 8), photo_share=0.5),
 )
 WEIGHTS = {
     'ssi': 1.0,
