@@ -77,7 +77,8 @@ def record(input: Path, bag: Path, camera: str, settings: list[str]) -> int:
         if not recorder.spin_until_heard(lambda: node.poll() is not None or time.monotonic() > deadline_s):
             raise InputError('the node did not start; its reason stands above')
         print(f'playing {input} to {NODE}')
-        with _process('depth_ros.ros.play', str(input), camera, stdout=subprocess.PIPE) as player:
+        with _process('depth_ros.ros.play', str(input), f'--intrinsics={camera}', '--listeners=2',
+                      stdout=subprocess.PIPE) as player:
             recorder.spin_until_quiet(lambda: player.poll() is not None, QUIET_S)
             return int(player.communicate()[0] or 0)
 
