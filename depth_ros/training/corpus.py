@@ -231,12 +231,14 @@ def batches(
     disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4), K (B, 3, 3), scaled (B,), moves (B,). All clips of a
     batch have one of SHAPES, times `size`."""
     rng = np.random.default_rng((13, seed))
-    rendered: dict[int, list[Path]] = {w: [] for _, w in SHAPES}
+    rendered: dict[bool, list[Path]] = {False: [], True: []}
     for path in sorted(p for p in world.iterdir() if p.suffix != '.tmp'):
-        rendered[round(2 * np.load(path / 'K.npy')[0, 0, 2] + 1)].append(path)
+        h, w = np.load(path / 'rgb.npy', mmap_mode='r').shape[1:3]
+        rendered[w > 2 * h].append(path)
     taught = sorted(photos.glob('*.npz'))
     while True:
-        full = SHAPES[int(rng.random() < 0.18)]
+        wide = bool(rng.random() < 0.18)
+        full = SHAPES[int(wide)]
         shape = (round(full[0] * size), round(full[1] * size))
         frames = int(rng.choice(lengths))
         clips = max(round(images / frames), 1)
@@ -246,7 +248,7 @@ def batches(
             if i < from_photos:
                 clip = turning_clip(taught[rng.integers(len(taught))], frames, shape, rng)
             else:
-                pool = rendered[full[1]]
+                pool = rendered[wide] or [path for paths in rendered.values() for path in paths]
                 clip = rendered_clip(pool[rng.integers(len(pool))], frames, shape, rng)
             drawn.append(seen_by_a_camera(clip, rng))
         yield collate(drawn)
