@@ -68,9 +68,10 @@ def record(input: Path, bag: Path, camera: str, settings: list[str]) -> int:
     from depth_ros.ros.play import IMAGE, INFO
     from depth_ros.ros.record import recording
 
-    values = [f'{name}:={value}' for name, _, value in (text.partition('=') for text in settings)]
-    # Reliable: over shared memory, best-effort pictures of this size are dropped by the middleware.
-    values += [f'qos_overrides.{IMAGE}.subscription.reliability:=reliable']
+    # Reliable: over shared memory, best-effort pictures of this size are dropped by the middleware. Few clouds: the recorder
+    # shares the cores with the node.
+    values = [f'qos_overrides.{IMAGE}.subscription.reliability:=reliable', 'cloud.rate_hz:=2.0']
+    values += [f'{name}:={value}' for name, _, value in (text.partition('=') for text in settings)]
     arguments = ['-r', f'image:={IMAGE}', '-r', f'camera_info:={INFO}', *(part for v in values for part in ('-p', v))]
     with _process('depth_ros.ros.depth_node', '--ros-args', *arguments) as node, recording(bag, NODE) as recorder:
         deadline_s = time.monotonic() + START_S
