@@ -144,8 +144,8 @@ class Geometry(nn.Module):
         super().__init__()
         c8, c16 = cfg.channels[2:]
         self.to_match = nn.Conv2d(c8, cfg.match, 1)
-        self.sharpness = nn.Parameter(torch.tensor(3.0))  # logarithm of the inverse temperature
-        self.nearness = nn.Parameter(torch.tensor(2.0))  # logarithm of the price of a displacement
+        self.sharpness = nn.Parameter(torch.tensor(3.5))  # logarithm of the inverse temperature
+        self.nearness = nn.Parameter(torch.tensor(5.0))  # logarithm of the price of a displacement
         self.per_token = nn.Sequential(nn.Conv2d(c16 + 12 + 2, 128, 1), nn.ReLU(), nn.Conv2d(128, 129, 1))
         self.to_embedding = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, cfg.embedding))
         self.to_motion = nn.Linear(cfg.embedding, 6)

@@ -55,7 +55,7 @@ WEIGHTS = {
     'reference': 0.5,
     'rotation': 10.0,
     'translation': 0.1,
-    'flow': 0.3,
+    'flow': 0.5,
     'confidence': 0.1,
     'level': 0.02,
 }
@@ -82,7 +82,9 @@ def train_lite(
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model = Lite(cfg).to(device, memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(model, avg_fn=_running_average, use_buffers=True)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.02, betas=(0.9, 0.98))
+    late = [p for name, p in model.named_parameters() if name.startswith('geometry.')]
+    early = [p for name, p in model.named_parameters() if not name.startswith('geometry.')]
+    optimiser = torch.optim.AdamW([{'params': early}, {'params': late}], weight_decay=0.02, betas=(0.9, 0.98))
     step, spent = resume(out / 'checkpoint.pt', model, average, optimiser)
 
     before = 0.0
@@ -129,8 +131,8 @@ def run_stage(
     last, saved, count = time.monotonic(), spent, 0
     for batch in batches:
         rate = learning_rate(step, spent / total)
-        for group in optimiser.param_groups:
-            group['lr'] = rate
+        early, late = optimiser.param_groups
+        early['lr'], late['lr'] = rate, PEAK_RATE * min(1.0, 4 - 4 * min(spent / total, 1.0))  # motion starts late
         batch = {k: v.to(device) for k, v in batch.items()}
         with torch.autocast(device.type, torch.bfloat16):
             predicted = model.clip(batch['rgb'], lead=12 if max(stage.frames) > 1 and step % 3 == 0 else 0)
