@@ -1,5 +1,6 @@
 """`depth_ros demo`: a recording played as a camera to the real node, and what the node makes of it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def demo(
 ) -> None:
     """Play a recording to a live node, record all topics, and print rate, latency and drops."""
     need('rclpy', "pip install 'depth_ros[ros]', or source a ROS 2 installation")
+    share_whole_pictures()
     from depth_ros.io.source import open_source
 
     out.mkdir(parents=True, exist_ok=True)
@@ -43,6 +45,16 @@ def demo(
         input, truth, camera = render_room(out / 'room', frames)
     bag, rate_hz = out / 'demo.mcap', open_source(input).rate_hz
     report(bag, out, record(input, bag, camera, set or []), rate_hz, truth)
+
+
+def share_whole_pictures() -> None:
+    """Give Fast DDS, here and in the processes to come, shared memory that holds whole pictures, unless told otherwise."""
+    import depth_ros
+
+    places = Path(depth_ros.__file__).parents[1] / 'config', Path(sys.prefix) / 'share' / 'depth_ros' / 'config'
+    for profiles in (place / 'fastdds.xml' for place in places):
+        if profiles.is_file():
+            os.environ.setdefault('FASTDDS_DEFAULT_PROFILES_FILE', str(profiles))
 
 
 def render_room(folder: Path, frames: int) -> tuple[Path, np.ndarray, str]:
@@ -68,8 +80,7 @@ def record(input: Path, bag: Path, camera: str, settings: list[str]) -> int:
     from depth_ros.ros.play import IMAGE, INFO
     from depth_ros.ros.record import recording
 
-    # Reliable: over shared memory, best-effort pictures of this size are dropped by the middleware. Few clouds: the recorder
-    # shares the cores with the node.
+    # Reliable, so that what is missing was dropped by the node. Few clouds: the recorder shares the cores with the node.
     values = [f'qos_overrides.{IMAGE}.subscription.reliability:=reliable', 'cloud.rate_hz:=2.0']
     values += [f'{name}:={value}' for name, _, value in (text.partition('=') for text in settings)]
     arguments = ['-r', f'image:={IMAGE}', '-r', f'camera_info:={INFO}', *(part for v in values for part in ('-p', v))]
