@@ -47,6 +47,7 @@ setup(
         'torch': ['torch==2.13.0'],
         'train': ['torch==2.13.0', 'onnx'],
         'test': [
+            'onnx',
             'pytest',
             'ruff',
             'mypy',

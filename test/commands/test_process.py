@@ -13,7 +13,7 @@ import pytest
 
 from depth_ros.commands.process import parse_setting, process, read_ahead
 from depth_ros.errors import InputError, OutputError, SettingsError
-from test.commands.grey_network import write_network
+from test.grey_network import write_network
 from test.io.made import camera_entries, image, jpeg, picture, read_all, write_ros1, write_ros2
 
 ROOT = Path(__file__).parents[2]

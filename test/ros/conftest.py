@@ -6,7 +6,6 @@ import os
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
 
-import textwrap
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from test.ros.rig import Rig
+    from test.grey_network import write_network
+from test.ros.rig import Rig
 
 collect_ignore_glob: list[str] = []
 if find_spec('rclpy') is None:
@@ -27,30 +27,16 @@ if find_spec('rclpy') is None:
 @pytest.fixture(scope='session')
 def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return descriptions of two networks with known answers: grey 255 is 10 m away, or has disparity 10."""
-    onnx = pytest.importorskip('onnx', reason='makes the networks: pip install onnx')
     folder = tmp_path_factory.mktemp('networks')
-    value = onnx.helper.make_tensor_value_info
-    mean = onnx.helper.make_node('ReduceMean', ['picture'], ['map'], axes=[1], keepdims=1)
-    graph = onnx.helper.make_graph([mean], 'grey', [value('picture', 1, [1, 3, 'h', 'w'])],
-                                   [value('map', 1, [1, 1, 'h', 'w'])])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 13)], ir_version=8)
-    onnx.save(model, folder / 'grey.onnx')
-    for quantity in ('depth_metric', 'disparity_affine'):
-        (folder / f'{quantity}.yaml').write_text(textwrap.dedent(f"""\
-            file: grey.onnx
-            input: picture
-            output: map
-            size: [48, 64]
-            value_range: [0, 10]
-            quantity: {quantity}
-            """))
-    return {'metric': folder / 'depth_metric.yaml', 'relative': folder / 'disparity_affine.yaml'}
+    return {'metric': write_network(folder, 'depth_metric', (48, 64)),
+            'relative': write_network(folder, 'disparity_affine', (48, 64))}
 
 
 @pytest.fixture(scope='module')
 def metric(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator['Rig']:
     """A node with the metric network, in the state active."""
-    from test.ros.rig import Rig
+    from test.grey_network import write_network
+from test.ros.rig import Rig
 
     with Rig('metric', tmp_path_factory.mktemp('metric'), weights=networks['metric']) as rig:
         rig.warm_up('depth/image')
@@ -60,7 +46,8 @@ def metric(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope='module')
 def relative(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator['Rig']:
     """A node with the relative network, in the state active."""
-    from test.ros.rig import Rig
+    from test.grey_network import write_network
+from test.ros.rig import Rig
 
     with Rig('relative', tmp_path_factory.mktemp('relative'), weights=networks['relative']) as rig:
         rig.warm_up('relative/image')
