@@ -47,7 +47,6 @@ setup(
         'torch': ['torch==2.13.0'],
         'train': ['torch==2.13.0', 'onnx'],
         'test': [
-            'onnx',
             'pytest',
             'ruff',
             'mypy',

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from test.grey_network import write_network
+
 if TYPE_CHECKING:
-    from test.grey_network import write_network
-from test.ros.rig import Rig
+    from test.ros.rig import Rig
 
 collect_ignore_glob: list[str] = []
 if find_spec('rclpy') is None:
@@ -35,8 +36,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope='module')
 def metric(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator['Rig']:
     """A node with the metric network, in the state active."""
-    from test.grey_network import write_network
-from test.ros.rig import Rig
+    from test.ros.rig import Rig
 
     with Rig('metric', tmp_path_factory.mktemp('metric'), weights=networks['metric']) as rig:
         rig.warm_up('depth/image')
@@ -46,8 +46,7 @@ from test.ros.rig import Rig
 @pytest.fixture(scope='module')
 def relative(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator['Rig']:
     """A node with the relative network, in the state active."""
-    from test.grey_network import write_network
-from test.ros.rig import Rig
+    from test.ros.rig import Rig
 
     with Rig('relative', tmp_path_factory.mktemp('relative'), weights=networks['relative']) as rig:
         rig.warm_up('relative/image')
