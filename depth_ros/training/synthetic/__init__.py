@@ -1,0 +1,42 @@
+"""A synthetic world with exact depth and pose: scenes, camera paths, a renderer and a sensor model.
+
+Everything is numpy (cv2 only to sample pictures), and everything follows from a seed. A scene is a list of solids
+(boxes, balls, tubes, and the inside of a box for the walls of a room); rays are intersected with them in closed form,
+so depth is exact. Shadows come from a shadow map of the first light. There are no mirrors, no glass, no indirect
+light.
+
+World axes: x, y on the floor, z up. Camera axes: OpenCV (x right, y down, z forward), pixel centres at integers.
+"""
+
+from depth_ros.training.synthetic.living_room import room_sequence
+from depth_ros.training.synthetic.paths import clearance, look, make_K, make_path
+from depth_ros.training.synthetic.places import make_scene
+from depth_ros.training.synthetic.render import render, trace
+from depth_ros.training.synthetic.scene import BALL, BOX, KINDS, NEAR_M, SHELL, TUBE, Scene, Solid
+from depth_ros.training.synthetic.sensor import Sensor, expose, make_sensor
+from depth_ros.training.synthetic.textures import Textures, default_bank, texture_bank
+
+__all__ = [
+    'BALL',
+    'BOX',
+    'KINDS',
+    'NEAR_M',
+    'SHELL',
+    'Scene',
+    'Sensor',
+    'Solid',
+    'TUBE',
+    'Textures',
+    'clearance',
+    'default_bank',
+    'expose',
+    'look',
+    'make_K',
+    'make_path',
+    'make_scene',
+    'make_sensor',
+    'render',
+    'room_sequence',
+    'texture_bank',
+    'trace',
+]
