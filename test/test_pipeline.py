@@ -24,6 +24,7 @@ def test_the_shipped_network_gives_depth_pose_and_embedding_for_every_picture(si
         assert depth.embedding.shape == (stream.family.embedding_dim,)
         R = depth.T_world_cam[:3, :3]
         assert np.allclose(R @ R.T, np.eye(3)) and np.linalg.det(R) > 0
+        assert not depth.T_world_cam[:3, 3].any()    # what it has not learnt it does not claim
     assert np.array_equal(out[0].T_world_cam, np.eye(4))
     assert stream.info['weights_sha256'] and stream.info['backend'] == 'onnx'
 

@@ -1,6 +1,7 @@
 """Family `lite`: the shipped streaming network. One frame in, one frame out; tokens of the last frames are carried along.
 
-The network is `depth_ros/models/lite.py`, how it was trained stands in `depth_ros/models/weights/README.md`.
+The network is `depth_ros/models/lite.py`, how it was trained stands in `depth_ros/models/weights/README.md`. Of the motion
+that it predicts, only the rotation is worth publishing so far: the pose turns and stays in place.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,9 @@ def infer(graphs: Mapping[str, Graph], rgb: np.ndarray, state: State | None) -> 
     memory, memory_valid, T_world_cam = state or _start(step, *rgb.shape[1:3])
     picture = rgb.transpose(0, 3, 1, 2).astype(np.float32) / 255
     out = step.run({'rgb': picture, 'memory': memory, 'memory_valid': memory_valid})
-    T_world_cam = chain(T_world_cam, out['T_prev_cam'][0])
+    turn = out['T_prev_cam'][0].astype(np.float64)
+    turn[:3, 3] = 0    # the shipped weights have not learnt to see translation
+    T_world_cam = chain(T_world_cam, turn)
     prediction = Prediction(out['disparity'], out['confidence'], T_world_cam[None], embedding=out['pose_embedding'])
     return prediction, State(out['next_memory'], out['next_memory_valid'], T_world_cam)
 
