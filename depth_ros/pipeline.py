@@ -40,6 +40,9 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
         'weights_sha256': ' '.join(hashes.values()),
         'quantity': family.quantity.value,
     }
+    # Freed at once: from then on glibc keeps blocks up to this size for the next frame. Getting them from the system again
+    # for every frame costs more than filling them. Other allocators do not mind.
+    np.empty(30 << 20, np.uint8)
     spec = window_spec(family, settings, live)
     if live:    # the first inference allocates and tunes: not while a camera waits
         family.infer(graphs, np.zeros((spec.length, *family.size(*WARM_UP_SIZE), 3), np.uint8), None)

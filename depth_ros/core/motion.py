@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-THUMBNAIL_PX = 160            # long side
+THUMBNAIL_PX = 128            # long side
 CONSISTENT_PX = 0.5           # forward and backward flow may disagree by this much
 CUT_SHARE = 0.1               # two pictures show different scenes if less than this share of the flow is consistent
 CUT_CORRELATION = 0.6         # and their coarse layouts correlate less than this
