@@ -19,9 +19,9 @@ def moved(rgb, zoom=1.0, right_px=0.0, turn_deg=0.0):
 
 
 @pytest.mark.parametrize('zoom', [0.97, 1.0, 1.01, 1.04])
-def test_a_picture_that_grows_by_some_percent_came_nearer_by_as_much(zoom):
+def test_a_picture_that_grows_by_some_percent_came_nearer_by_about_as_much(zoom):
     motion = measure_motion(thumbnail(picture()), thumbnail(moved(picture(), zoom, right_px=6, turn_deg=1)))
-    assert motion.expansion() == pytest.approx(zoom, abs=0.008)
+    assert motion.expansion() - 1 == pytest.approx(zoom - 1, rel=0.25, abs=0.002)    # the flow is smoothed
 
 
 def test_what_is_warped_along_the_flow_lands_where_the_picture_went():
