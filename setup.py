@@ -50,6 +50,7 @@ setup(
             'pytest',
             'ruff',
             'mypy',
+            'mcap',
             'onnx',
             'types-PyYAML',
             'colcon-core',

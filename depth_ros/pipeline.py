@@ -29,6 +29,7 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
     given = {name.replace('__', '.'): value for name, value in values.items()}
     settings = build({**(flatten(settings) if settings else {}), **given})
     family = load_family(settings.family, settings.weights)
+    spec = window_spec(family, settings, live)
     hashes = {name: check_file(graph) for name, graph in family.graphs.items()}
     graphs = {name: OnnxGraph(graph.path, settings.threads) for name, graph in family.graphs.items()}
     for name, graph in family.graphs.items():
@@ -43,7 +44,6 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
     # Freed at once: from then on glibc keeps blocks up to this size for the next frame. Getting them from the system again
     # for every frame costs more than filling them. Other allocators do not mind.
     np.empty(30 << 20, np.uint8)
-    spec = window_spec(family, settings, live)
     if live:    # the first inference allocates and tunes: not while a camera waits
         family.infer(graphs, np.zeros((spec.length, *family.size(*WARM_UP_SIZE), 3), np.uint8), None)
     return DepthStream(family, graphs, spec, settings, info)
@@ -81,6 +81,8 @@ def check_names(described: GraphFile, graph: OnnxGraph) -> None:
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else \
-            hashlib.sha256(file.read()).hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -45,7 +45,7 @@ def fit_scale(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def scale_and_shift_invariant(aligned: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean |aligned - target| with `aligned = align(prediction, target)` (MiDaS, eq. 1, whole clip instead of
+    """Mean |aligned - target|, both on one scale by `standardise` or `align` (MiDaS, eq. 1, whole clip instead of
     picture)."""
     return mean((aligned - target).abs(), weight)
 
