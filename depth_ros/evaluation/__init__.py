@@ -1,0 +1,1 @@
+"""How good the depth is: data sets with truth, protocols that make it comparable, metrics, and the runner."""
