@@ -8,8 +8,9 @@ light.
 World axes: x, y on the floor, z up. Camera axes: OpenCV (x right, y down, z forward), pixel centres at integers.
 """
 
+from depth_ros.training.synthetic.lens import look, make_K
 from depth_ros.training.synthetic.living_room import room_sequence
-from depth_ros.training.synthetic.paths import clearance, look, make_K, make_path
+from depth_ros.training.synthetic.paths import clearance, make_path
 from depth_ros.training.synthetic.places import make_scene
 from depth_ros.training.synthetic.render import render, trace
 from depth_ros.training.synthetic.scene import BALL, BOX, KINDS, NEAR_M, SHELL, TUBE, Scene, Solid

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from depth_ros.training.synthetic.furniture import Builder
-from depth_ros.training.synthetic.paths import _wobble, look, make_K
+from depth_ros.training.synthetic.builder import Builder
+from depth_ros.training.synthetic.lens import look, make_K
+from depth_ros.training.synthetic.paths import _wobble
+from depth_ros.training.synthetic.patterns import cloud
 from depth_ros.training.synthetic.render import render, shadow_map
 from depth_ros.training.synthetic.scene import BALL, BOX, SHELL, TUBE, Scene, yawed
-from depth_ros.training.synthetic.textures import Textures, _mipmaps, cloud
+from depth_ros.training.synthetic.textures import Textures, _mipmaps
 
 
 def living_room_bank(size: int = 512) -> Textures:

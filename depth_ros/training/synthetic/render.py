@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_ros.training.synthetic.paths import look, make_K
+from depth_ros.training.synthetic.lens import look, make_K
 from depth_ros.training.synthetic.scene import BALL, BOX, NEAR_M, SHELL, TUBE, Scene, Solid
 from depth_ros.training.synthetic.textures import sample
 
@@ -22,22 +22,20 @@ def trace(
     (u, v) (N,)."""
     depth = np.full(u.size, np.inf, np.float32)
     seen = np.full(u.size, -1, np.int32)
-    R, origin = T_world_cam[:3, :3], T_world_cam[:3, 3]
+    R, origin, K_inverse = T_world_cam[:3, :3], T_world_cam[:3, 3], np.linalg.inv(K)
+    boxes = _screen_boxes(scene.solids, T_world_cam, K, time_s)
+    first, last = np.maximum.accumulate(v), np.minimum.accumulate(v[::-1])[::-1]  # pixels mostly come row by row
+    begin, end = np.searchsorted(first, boxes[:, 2]), np.searchsorted(last, boxes[:, 3], 'right')
     for number, s in enumerate(scene.solids):
-        if not moving and s.velocity.any():
+        if begin[number] >= end[number] or (not moving and s.velocity.any()):
             continue
-        centre = s.centre + s.velocity * time_s
-        M = (s.R.T @ R @ np.linalg.inv(K)) / s.half[:, None]  # pixel (u, v, 1) -> local direction
-        o = (s.R.T @ (origin - centre)) / s.half
-        if s.shape == SHELL:
-            pick = np.arange(u.size)
-        else:
-            box = _screen_box(s, R.T @ (centre - origin), R.T @ s.R, K)
-            if box is None:
-                continue
-            pick = np.flatnonzero((u >= box[0]) & (u <= box[1]) & (v >= box[2]) & (v <= box[3]))
+        rows = slice(begin[number], end[number])
+        u0, u1, v0, v1 = boxes[number]
+        pick = np.flatnonzero((u[rows] >= u0) & (u[rows] <= u1) & (v[rows] >= v0) & (v[rows] <= v1)) + begin[number]
         if not pick.size:
             continue
+        M = (s.R.T @ R @ K_inverse) / s.half[:, None]  # pixel (u, v, 1) -> local direction
+        o = (s.R.T @ (origin - s.centre - s.velocity * time_s)) / s.half
         up, vp = u[pick], v[pick]
         d = [(M[i, 0] * up + M[i, 1] * vp + M[i, 2]).astype(np.float32) for i in range(3)]
         near, far = INTERVAL[s.shape](d, o)
@@ -48,23 +46,33 @@ def trace(
     return depth, seen
 
 
-def _screen_box(
-    s: Solid, centre_cam: np.ndarray, R_cam_obj: np.ndarray, K: np.ndarray
-) -> tuple[float, float, float, float] | None:
-    """Return (u0, u1, v0, v1) around the solid's box, cut at the near plane; None if it lies behind the camera."""
-    corner = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * s.half
-    p = centre_cam + corner @ R_cam_obj.T  # (8, 3)
-    front = p[:, 2] > NEAR_M
-    if not front.any():
-        return None
-    points = [p[front]]
-    if not front.all():  # edges that cross the near plane
-        a, b = np.array([(i, i | k) for k in (1, 2, 4) for i in range(8) if not i & k]).T
-        cross = front[a] != front[b]
-        pa, pb = p[a[cross]], p[b[cross]]
-        w = (NEAR_M - pa[:, 2:]) / (pb[:, 2:] - pa[:, 2:])
-        points.append(pa + w * (pb - pa))
-    q = np.concatenate(points) @ K.T
+CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+EDGES = np.array([(i, i | k) for k in (1, 2, 4) for i in range(8) if not i & k]).T
+
+
+def _screen_boxes(solids: list[Solid], T_world_cam: np.ndarray, K: np.ndarray, time_s: float) -> np.ndarray:
+    """Return u0, u1, v0, v1 (n, 4) around each solid's box, cut at the near plane; empty behind the camera, and all
+    for a shell."""
+    R, origin = T_world_cam[:3, :3], T_world_cam[:3, 3]
+    centre = np.array([s.centre + s.velocity * time_s for s in solids]).reshape(-1, 3) - origin
+    axes = np.array([s.R * s.half for s in solids]).reshape(-1, 3, 3)  # (n, 3, 3), columns
+    p = (centre[:, None] + np.einsum('nij,kj->nki', axes, CORNERS)) @ R  # (n, 8, 3) in the camera
+    front = p[:, :, 2] > NEAR_M
+    q = p @ K.T
+    with np.errstate(divide='ignore', invalid='ignore'):
+        uv = q[:, :, :2] / q[:, :, 2:]
+    boxes = np.stack([f(uv[:, :, i], axis=1) for i in (0, 1) for f in (np.min, np.max)], 1)
+    for n in np.flatnonzero(~front.all(1)):
+        boxes[n] = _cut_box(p[n], front[n], K) if front[n].any() else (1, -1, 1, -1)
+    boxes[[n for n, s in enumerate(solids) if s.shape == SHELL]] = (-np.inf, np.inf, -np.inf, np.inf)
+    return boxes + np.array([-0.01, 0.01, -0.01, 0.01])
+
+
+def _cut_box(p: np.ndarray, front: np.ndarray, K: np.ndarray) -> tuple[float, float, float, float]:
+    """Return u0, u1, v0, v1 of the part of a box with corners p (8, 3) that lies before the near plane."""
+    a, b = EDGES[:, front[EDGES[0]] != front[EDGES[1]]]  # edges that cross it
+    w = (NEAR_M - p[a, 2:]) / (p[b, 2:] - p[a, 2:])
+    q = np.concatenate([p[front], p[a] + w * (p[b] - p[a])]) @ K.T
     uv = q[:, :2] / q[:, 2:]
     return (*(f(uv[:, 0]) for f in (np.min, np.max)), *(f(uv[:, 1]) for f in (np.min, np.max)))
 
@@ -105,6 +113,8 @@ def _tube(d, o):
     n0, f0 = _quadric(d[0] ** 2 + d[1] ** 2, d[0] * o32[0] + d[1] * o32[1], float(o[:2] @ o[:2]) - 1)
     n1, f1 = _slab(d[2], o[2])
     return np.maximum(n0, n1), np.minimum(f0, f1)
+
+
 INTERVAL = {BOX: _box, BALL: _ball, TUBE: _tube, SHELL: _box}
 
 
@@ -169,7 +179,7 @@ def shade(
     if scene.sky is not None:  # haze
         haze = 1 - np.exp(-z / 900)
         colour[on] += haze[:, None] * (scene.sky[0].astype(np.float32) * 0.6 - colour[on])
-    return colour
+    return colour * np.float32(scene.exposure)
 
 
 def _sky(scene: Scene, ray: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Noise and patterns with the statistics of real surfaces, and how they are sampled without aliasing."""
+"""Banks of pictures for surfaces, and how they are sampled without aliasing."""
 
 from __future__ import annotations
 
@@ -9,57 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-
-def cloud(rng: np.random.Generator, size: int, slope: float) -> np.ndarray:
-    """Return tileable noise (size, size), mean 0 and deviation 1, whose amplitude falls as frequency**-slope.
-
-    Photographs have slopes near 1 (Field 1987), smooth stains near 2.
-    """
-    f = np.fft.fftfreq(size)[:, None] ** 2 + np.fft.rfftfreq(size)[None] ** 2
-    f[0, 0] = 1
-    spectrum = np.fft.rfft2(rng.standard_normal((size, size))) * f ** (-slope / 2)
-    spectrum[0, 0] = 0
-    noise = np.fft.irfft2(spectrum, s=(size, size))
-    return noise / noise.std()
-
-
-def make_texture(rng: np.random.Generator, size: int, kind: str) -> np.ndarray:
-    """Return one tileable picture (size, size, 3) uint8 of the given kind."""
-    base = rng.uniform(0.3, 0.9) * (1 + rng.uniform(0.02, 0.35) * rng.uniform(-1, 1, 3))
-    second = np.clip(base * rng.uniform(0.4, 1.5) * (1 + 0.2 * rng.uniform(-1, 1, 3)), 0, 1)
-    y, x = np.mgrid[:size, :size] / size
-    n = int(rng.integers(2, 9))
-    mix = np.zeros((size, size))
-    if kind == 'noise':
-        mix = 0.5 + rng.uniform(0.03, 0.3) * cloud(rng, size, rng.uniform(0.8, 2.0))
-    elif kind == 'wood':
-        warp = cloud(rng, size, 2.0) * 0.01
-        row = np.floor((y + warp * 0.1) * n)
-        grain = np.sin(2 * np.pi * ((y + warp) * n * 6 + 2 * cv2.blur(cloud(rng, size, 1.2), (size // 4 + 1, 1))))
-        mix = 0.4 + 0.25 * rng.uniform(-1, 1, n)[row.astype(int) % n] + 0.12 * grain
-        mix[np.abs((y * n) % 1) < 0.03] = 1.2
-    elif kind == 'tiles':
-        rows, columns = n, int(rng.integers(2, 9))
-        shift = 0.5 * (np.floor(y * rows) % 2) if rng.random() < 0.5 and rows % 2 == 0 else 0.0
-        fx, fy = (x * columns + shift) % 1, (y * rows) % 1
-        which = (np.floor(x * columns + shift) % columns + columns * np.floor(y * rows)).astype(int)
-        mix = 0.4 + rng.uniform(0, 0.3) * rng.uniform(-1, 1, rows * columns)[which]
-        joint = rng.uniform(0.02, 0.08)
-        mix[(fx < joint) | (fy < joint * rows / columns)] = rng.choice([-0.5, 1.2])
-    elif kind == 'stripes':
-        wave = x if rng.random() < 0.5 else y
-        mix = (((wave * n) % 1) < rng.uniform(0.1, 0.6)).astype(float)
-    elif kind == 'facade':
-        fx, fy = (x * n) % 1, (y * n) % 1
-        left, top = rng.uniform(0.1, 0.3), rng.uniform(0.1, 0.3)
-        pane = (fx > left) & (fx < 1 - left) & (fy > top) & (fy < rng.uniform(0.6, 0.85))
-        which = (np.floor(x * n) + n * np.floor(y * n)).astype(int)
-        mix = np.where(pane, 1.0 + 0.4 * rng.uniform(-1, 1, n * n)[which], 0.0)
-    grit = rng.uniform(0.02, 0.18) * cloud(rng, size, rng.uniform(0.7, 1.4)) + rng.uniform(0.0, 0.12) * cloud(
-        rng, size, 1.8
-    )
-    picture = (base + np.clip(mix, -0.5, 1.5)[..., None] * (second - base)) * (1 + grit)[..., None]
-    return (np.clip(picture, 0.02, 1) * 255).astype(np.uint8)
+from depth_ros.training.synthetic.patterns import PATTERNS, make_texture
 
 
 @dataclass(frozen=True)
@@ -72,12 +22,12 @@ class Textures:
     levels: tuple[np.ndarray, ...]
 
 
-def texture_bank(seed: int = 0, photos: Sequence[np.ndarray] = (), size: int = 256, each: int = 8) -> Textures:
+def texture_bank(seed: int = 0, photos: Sequence[np.ndarray] = (), size: int = 256, each: int = 5) -> Textures:
     """Return `each` procedural pictures of every kind, and a square crop of each photograph (uint8 (H, W, 3)) given."""
     rng = np.random.default_rng((7, seed))
     pictures: list[np.ndarray] = []
     groups: dict[str, tuple[int, ...]] = {}
-    for kind in ('noise', 'wood', 'tiles', 'stripes', 'facade'):
+    for kind in PATTERNS:
         groups[kind] = tuple(range(len(pictures), len(pictures) + each))
         pictures += [make_texture(rng, size, kind) for _ in range(each)]
     first = len(pictures)
