@@ -45,6 +45,7 @@ setup(
             'ros-kilted-rmw-fastrtps-cpp',
         ],
         'torch': ['torch==2.13.0'],
+        'eval': ['scipy', 'evo', 'matplotlib'],
         'train': ['torch==2.13.0', 'onnx'],
         'test': [
             'pytest',
@@ -52,6 +53,8 @@ setup(
             'mypy',
             'mcap',
             'onnx',
+            'scipy',
+            'evo',
             'types-PyYAML',
             'colcon-core',
             'colcon-python-setup-py',

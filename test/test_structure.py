@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / 'depth_ros'
-HEAVY = {'torch', 'rclpy', 'onnxruntime', 'rosbags', 'tensorrt', 'typer', 'rich'}
+HEAVY = {'torch', 'rclpy', 'onnxruntime', 'rosbags', 'tensorrt', 'typer', 'rich', 'scipy', 'evo'}
 ALLOWED = {    # folder -> what of ours, and which heavy packages, its files may import
     'core': ({'core', 'errors', 'settings'}, set()),
     'families': ({'core', 'families', 'errors', 'models'}, set()),
@@ -17,6 +17,8 @@ ALLOWED = {    # folder -> what of ours, and which heavy packages, its files may
     'runtime': ({'runtime', 'errors'}, {'onnxruntime', 'torch', 'tensorrt'}),
     'io': ({'io', 'core', 'errors', 'settings'}, {'rosbags'}),
     'ros': ({'ros', 'io', 'core', 'families', 'errors', 'settings', 'pipeline'}, {'rclpy'}),
+    'evaluation': ({'evaluation', 'io', 'core', 'errors', 'settings', 'pipeline'}, {'scipy', 'evo'}),
+    'evaluation': ({'evaluation', 'io', 'core', 'errors', 'settings'}, set()),
     'training': ({'training', 'models', 'core', 'errors'}, {'torch', 'onnxruntime'}),
 }
 

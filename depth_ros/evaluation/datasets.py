@@ -122,7 +122,7 @@ def _kitti_odometry(path: Path) -> Sequence:
 
 def _icl_nuim(path: Path) -> Sequence:
     pictures = open_folder(path / 'color', 1.0)
-    poses = ICL_MIRROR @ _poses(_numbers(path / 'pose.txt', (pictures.count, 7))) @ ICL_MIRROR
+    poses = ICL_MIRROR @ _read_poses(path / 'pose.txt', (pictures.count, 7)) @ ICL_MIRROR
     depth = _depth_pngs(_partners(pictures.files, path / 'depth'), 5000)
     return _sequence(path.name, pictures, _pinhole(*ICL_CAMERA), depth, poses, INDOORS_M, False, 'ICL-NUIM, CC BY 3.0')
 
@@ -264,14 +264,20 @@ def _read_camera(file: Path) -> tuple[dict[str, Any], CameraOf]:
         unknown = [key for key in about if key not in CAMERA_KEYS]
         if unknown:
             raise ValueError(f'{unknown[0]} is none of {", ".join(CAMERA_KEYS)}')
+        if (file.parent / 'depth').is_dir() and 'depth_scale' not in about:
+            raise KeyError('depth_scale')
         for key in ('far_m', 'rate_hz', 'depth_scale'):
             about[key] = float(about.get(key, 1))
             if not 0 < about[key] < np.inf:
                 raise ValueError(f'{key} is {about[key]}, not a positive number')
+        if not isinstance(about['video'], bool):
+            raise ValueError(f'video is {about["video"]}, not true or false')
         k = about['k'] if 'k' in about else [about['fx'], 0, about['cx'], 0, about['fy'], about['cy'], 0, 0, 1]
+        if len(k) != 9:
+            raise ValueError(f'k has {len(k)} numbers, not 9')
         camera_of = _pinhole(k[0], k[4], k[2], k[5], tuple(float(number) for number in about.get('d', ())))
         camera_of(1, 1)    # checks the numbers
-    except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError, InputError) as error:
         reason = ' '.join(str(error).split())
         raise InputError(f'{file} does not describe the pictures ({reason}); it needs '
                          'fx, fy, cx, cy and depth_scale') from error
@@ -280,11 +286,10 @@ def _read_camera(file: Path) -> tuple[dict[str, Any], CameraOf]:
 
 def _read_tum(file: Path, count: int) -> tuple[list[int], np.ndarray]:
     """Return the stamps [ns] and the poses (N, 4, 4) of a trajectory with one line per picture."""
-    lines = _numbers(file, (count, 8))
-    stamps = [round(time * 1e9) for time in lines[:, 0]]
+    stamps = [round(time * 1e9) for time in _numbers(file, (count, 8))[:, 0]]
     if sorted(set(stamps)) != stamps:
         raise InputError(f'{file} has times that do not increase; sort its lines like the pictures')
-    return stamps, _poses(lines[:, 1:])
+    return stamps, _read_poses(file, (count, 8))
 
 
 def _numbers(file: Path, shape: tuple[int, int]) -> np.ndarray:
@@ -299,10 +304,14 @@ def _numbers(file: Path, shape: tuple[int, int]) -> np.ndarray:
     return numbers
 
 
-def _poses(lines: np.ndarray) -> np.ndarray:
-    """Return (N, 4, 4) float64 from lines (N, 7) of translation and quaternion x, y, z, w."""
+def _read_poses(file: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Return (N, 4, 4) float64; the lines end with translation and quaternion, tx ty tz qx qy qz qw."""
+    lines = _numbers(file, shape)[:, -7:]
+    length = np.linalg.norm(lines[:, 3:], axis=1, keepdims=True)
+    if not np.allclose(length, 1, atol=0.01):
+        raise InputError(f'{file} has quaternions that are not of length 1; let its lines end with tx ty tz qx qy qz qw')
     poses = np.tile(np.eye(4), (len(lines), 1, 1))
-    x, y, z, w = (lines[:, 3:] / np.linalg.norm(lines[:, 3:], axis=1, keepdims=True)).T
+    x, y, z, w = (lines[:, 3:] / length).T
     poses[:, :3, :3] = np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
                                  [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
                                  [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]).transpose(2, 0, 1)

@@ -93,14 +93,20 @@ def _misfit_after_motion(depth_a_m: np.ndarray, depth_b_m: np.ndarray, camera: C
     points = points[points[:, 2] > 0]
     if not len(points):
         return np.nan
-    D = np.array(camera.D or (0.0,) * 4)
-    uv = cv2.projectPoints(points, np.zeros(3), np.zeros(3), camera.K, D)[0][:, 0]
+    uv = _project(points, camera)
     inside = np.all((uv > -0.5) & (uv < (camera.width - 0.5, camera.height - 0.5)), axis=1)
     uv, z = uv[inside], points[inside, 2]
     seen = _in_front(uv, z, camera)
     expected = _between_pixels(depth_b_m, uv[seen])
     known = np.isfinite(expected)
     return _mean(np.abs(z[seen][known] / expected[known] - 1))
+
+
+def _project(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return the pixels (N, 2) of points (N, 3) before the camera."""
+    if camera.is_distorted:
+        return cv2.projectPoints(points, np.zeros(3), np.zeros(3), camera.K, np.array(camera.D))[0][:, 0]
+    return points[:, :2] / points[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
 
 
 def _in_front(uv: np.ndarray, z: np.ndarray, camera: Camera) -> np.ndarray:
@@ -165,7 +171,7 @@ def boundary_recall(depth_m: np.ndarray, mask: np.ndarray, valid: np.ndarray | N
 
     `mask` (H, W) bool is the object, in front of what surrounds it: a contour lies between i in the mask and its neighbour
     j outside. A blurred boundary would meet the outline somewhere on its slope, so of each run of neighbouring contours of
-    the prediction along a row or column, in one direction, only the steepest counts (the first of equals). Averaged over
+    the prediction along a row or column, in one direction, only the steepest counts. Averaged over
     thresholds as in `boundary_f1`.
     """
     use = scored(depth_m, depth_m, valid)
@@ -254,7 +260,8 @@ def edge_chamfer(depth_m: np.ndarray, truth_m: np.ndarray, camera: Camera, valid
     """Return the Chamfer distance of the points within `reach_px` of the depth edges of the truth, m.
 
     Points that fly between foreground and background show here (Pixel-Perfect Depth, Xu et al. 2025, sec. 4: edges by
-    Canny on the true depth). The square reach is ours, the paper says only "near". Raises MissingDependency without scipy.
+    Canny on the true depth). The square reach is ours, the paper says only "near". NaN where the truth has no edges, as that
+    of a laser scanner with gaps between its points. Raises MissingDependency without scipy.
     """
     square = np.ones((2 * reach_px + 1,) * 2, np.uint8)
     near = (cv2.dilate(depth_edges(truth_m).astype(np.uint8), square) > 0) & scored(depth_m, truth_m, valid)

@@ -2,8 +2,9 @@
 
 A relative map is right up to one scale and one shift, in the space that its `Quantity` names: disparity, depth or log
 depth. Both are fitted to the truth by least squares in that space, per picture (MiDaS, Ranftl et al. 2022, eq. 4) or once
-for a whole video (Video Depth Anything, Chen et al. 2025, sec. 4.1), where a scale that drifts costs accuracy. A metric
-map is not fitted: `to_metric_depth` with scale 1 and shift 0.
+for a whole video (Video Depth Anything, Chen et al. 2025, sec. 4.1), where a scale that drifts costs accuracy. A scale
+that comes out negative, near and far swapped, is applied as it is. A metric map is not fitted: `to_metric_depth` with
+scale 1 and shift 0.
 """
 
 from collections.abc import Iterable

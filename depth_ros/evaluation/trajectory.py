@@ -1,5 +1,7 @@
 """How far an estimated camera path is from the true one, through `evo` (extra `eval`)."""
 
+from typing import Any
+
 import numpy as np
 
 from depth_ros.errors import InputError, need
@@ -37,7 +39,7 @@ def score_trajectory(truth: np.ndarray, estimate: np.ndarray, stamps_ns: np.ndar
             'rotation_error_deg_median': _rotation_error_deg(truth, estimate)}
 
 
-def _rms(metric, pair) -> float:
+def _rms(metric: Any, pair: list[Any]) -> float:
     metric.process_data(pair)
     return float(np.sqrt(np.mean(metric.error ** 2)))
 
