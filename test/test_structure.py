@@ -17,7 +17,6 @@ ALLOWED = {    # folder -> what of ours, and which heavy packages, its files may
     'runtime': ({'runtime', 'errors'}, {'onnxruntime', 'torch', 'tensorrt'}),
     'io': ({'io', 'core', 'errors', 'settings'}, {'rosbags'}),
     'ros': ({'ros', 'io', 'core', 'families', 'errors', 'settings', 'pipeline'}, {'rclpy'}),
-    'evaluation': ({'evaluation', 'io', 'core', 'errors', 'settings', 'pipeline'}, {'scipy', 'evo'}),
     'evaluation': ({'evaluation', 'io', 'core', 'errors', 'settings'}, set()),
     'training': ({'training', 'models', 'core', 'errors'}, {'torch', 'onnxruntime'}),
 }
