@@ -261,20 +261,8 @@ def _read_camera(file: Path) -> tuple[dict[str, Any], CameraOf]:
         raise InputError(f'{file} is missing; write fx, fy, cx, cy [px] and depth_scale (units per metre) into it')
     try:
         about = {**DEFAULTS, **yaml.safe_load(file.read_text(encoding='utf8'))}
-        unknown = [key for key in about if key not in CAMERA_KEYS]
-        if unknown:
-            raise ValueError(f'{unknown[0]} is none of {", ".join(CAMERA_KEYS)}')
-        if (file.parent / 'depth').is_dir() and 'depth_scale' not in about:
-            raise KeyError('depth_scale')
-        for key in ('far_m', 'rate_hz', 'depth_scale'):
-            about[key] = float(about.get(key, 1))
-            if not 0 < about[key] < np.inf:
-                raise ValueError(f'{key} is {about[key]}, not a positive number')
-        if not isinstance(about['video'], bool):
-            raise ValueError(f'video is {about["video"]}, not true or false')
+        _check_description(about, has_depth=(file.parent / 'depth').is_dir())
         k = about['k'] if 'k' in about else [about['fx'], 0, about['cx'], 0, about['fy'], about['cy'], 0, 0, 1]
-        if len(k) != 9:
-            raise ValueError(f'k has {len(k)} numbers, not 9')
         camera_of = _pinhole(k[0], k[4], k[2], k[5], tuple(float(number) for number in about.get('d', ())))
         camera_of(1, 1)    # checks the numbers
     except (OSError, LookupError, TypeError, ValueError, yaml.YAMLError, InputError) as error:
@@ -282,6 +270,21 @@ def _read_camera(file: Path) -> tuple[dict[str, Any], CameraOf]:
         raise InputError(f'{file} does not describe the pictures ({reason}); it needs '
                          'fx, fy, cx, cy and depth_scale') from error
     return about, camera_of
+
+
+def _check_description(about: dict[str, Any], has_depth: bool) -> None:
+    """Raise ValueError for what camera.yaml may not say, KeyError for what it has to."""
+    unknown = [key for key in about if key not in CAMERA_KEYS]
+    if unknown:
+        raise ValueError(f'{unknown[0]} is none of {", ".join(CAMERA_KEYS)}')
+    for key in ('far_m', 'rate_hz', 'depth_scale') if has_depth else ('far_m', 'rate_hz'):
+        about[key] = float(about[key])
+        if not 0 < about[key] < np.inf:
+            raise ValueError(f'{key} is {about[key]}, not a positive number')
+    if not isinstance(about['video'], bool):
+        raise ValueError(f'video is {about["video"]}, not true or false')
+    if len(about.get('k', range(9))) != 9:
+        raise ValueError(f'k has {len(about["k"])} numbers, not 9')
 
 
 def _read_tum(file: Path, count: int) -> tuple[list[int], np.ndarray]:
