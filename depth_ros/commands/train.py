@@ -6,20 +6,24 @@ from typing import Annotated
 
 import typer
 
-from depth_ros.errors import SettingsError, need
+from depth_ros.errors import InputError, SettingsError, need
 
 
 def train(
     recipe: Annotated[str, typer.Option(help='What to train.')] = 'lite',
-    out: Annotated[Path, typer.Option(help='Folder of the run: data, checkpoint, log.csv, lite.onnx.')] = Path('run'),
+    out: Annotated[Path, typer.Option(help='Folder of the run: data, checkpoint, log.csv, log.png, lite.onnx.')] = Path('run'),
     corpus: Annotated[
         Path | None, typer.Option(help='Folder of photographs (images/, clips/); none: rendered scenes only.')
     ] = None,
     teachers: Annotated[Path | None, typer.Option(help='Folder with tcmonodepth*.onnx and fastdepth*.onnx.')] = None,
-    minutes: Annotated[float, typer.Option(help='Training time, without preparing the data.')] = 60.0,
-    render_minutes: Annotated[float, typer.Option(help='Time to render scenes, once.')] = 9.0,
-    seed: Annotated[int, typer.Option(help='Seed of data and weights.')] = 0,
-    threads: Annotated[int, typer.Option(help='Threads of the training; 1 where others need the cores.')] = 1,
+    scenes: Annotated[int, typer.Option(min=1, help='Scenes to render, once; about a second each on one core.')] = 1200,
+    length: Annotated[float, typer.Option(min=0.0, help='Factor on the steps of every stage.')] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help='Seed of data and weights.')] = 0,
+    threads: Annotated[int, typer.Option(min=1, help='Threads of the training; 1 where others need the cores.')] = 1,
+    without: Annotated[
+        list[str] | None, typer.Option(help='Leave an ingredient out: gem, temporal or lmr; repeatable.')
+    ] = None,
+    scratch: Annotated[bool, typer.Option('--scratch', help='Start from nothing instead of an ImageNet encoder.')] = False,
     commit: Annotated[str, typer.Option(help='Commit of the code, for the file to name.')] = 'unknown',
 ) -> None:
     """Train a network; started again with the same folder, it goes on where it stopped."""
@@ -27,11 +31,13 @@ def train(
 
     if recipe not in RECIPES:
         raise SettingsError(f'recipe={recipe!r} is unknown; there is: {", ".join(RECIPES)}')
-    need('torch', "pip install 'depth_ros[train]'")
-    need('onnx', "pip install 'depth_ros[train]'")
+    if corpus and not (corpus / 'images').is_dir():
+        raise InputError(f'{corpus} has no folder images/; give a folder of photographs with --corpus, or none')
+    for package in ('torch', 'onnx', 'matplotlib'):
+        need(package, "pip install 'depth_ros[train]'")
     module, function = RECIPES[recipe].split(':')
     out.mkdir(parents=True, exist_ok=True)
     path = getattr(import_module(module), function)(
-        out, corpus, teachers, minutes, render_minutes, seed, threads, commit
+        out, corpus, teachers, scenes, length, seed, threads, without or (), not scratch, commit
     )
     print(f'wrote {path}')

@@ -2,13 +2,13 @@
 
 One frame goes in, one frame comes out, and a bounded memory is carried along. In the order of the computation:
 
-1. an encoder of plain 3x3 convolutions, strides 2, 4, 8, 16;
+1. an encoder, the first six stages of EfficientNet-Lite0 (Tan & Le 2019), strides 2 to 32;
 2. the Geometry-Embedding Module, after GemDepth: features at stride 8 are matched with those of the previous frame
    (one softmax over all positions), a head reads the camera's motion from the displacements, and an embedding of that
    motion goes back into the tokens;
 3. spatial attention within the frame, then temporal attention to the tokens remembered from the last frames (stride
    16);
-4. a decoder back to stride 2, and a convex upsampling (RAFT, Teed & Deng 2020) to full size that keeps edges crisp.
+4. a decoder back to stride 2, and a sub-pixel convolution to full size.
 
 What the outputs mean. `disparity` is inverse depth up to one scale and (on real scenes) one shift for the whole
 stream; it is near 1 on average when a stream starts. `T_prev_cam` maps points of this camera into the previous one.
@@ -33,8 +33,8 @@ STRIDE = 16  # of the tokens; h and w must be multiples of 32
 class LiteConfig:
     """Sizes of the network, and the switches of an ablation."""
 
-    channels: tuple[int, int, int, int] = (16, 32, 64, 144)  # at strides 2, 4, 8, 16
-    depths: tuple[int, int, int] = (1, 2, 3)  # residual blocks at strides 4, 8, 16
+    tokens: int = 128  # channels of the tokens, at stride 16
+    decoder: tuple[int, int, int] = (24, 48, 64)  # channels of the decoder at strides 2, 4, 8
     heads: int = 4
     spatial_blocks: int = 2
     frames: int = 3  # remembered frames
@@ -46,7 +46,7 @@ class LiteConfig:
     @property
     def memory_channels(self) -> int:
         """Tokens of the remembered frames, and the last frame's matching features folded from stride 8 to 16."""
-        return self.frames * self.channels[3] + 4 * self.match
+        return self.frames * self.tokens + 4 * self.match
 
 
 def conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -55,35 +55,71 @@ def conv(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequ
     )
 
 
-class Residual(nn.Module):
-    def __init__(self, channels: int):
+class Inverted(nn.Module):
+    """Inverted residual (MobileNetV2, Sandler et al. 2018): expand, filter each channel, project."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expand: int):
         super().__init__()
-        self.first = conv(channels, channels)
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+        wide = inputs * expand
+        self.expand = nn.Conv2d(inputs, wide, 1) if expand > 1 else None
+        self.filter = nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide)
+        self.project = nn.Conv2d(wide, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(self.first(x)))
+        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        y = self.project(F.relu6(self.filter(y), inplace=True))
+        return x + y if self.residual else y
 
 
 class Encoder(nn.Module):
-    """Features at strides 2, 4, 8, 16 of a picture normalised as ImageNet is."""
+    """Features at strides 2, 4, 8, 16, 32 of a picture: EfficientNet-Lite0 up to its sixth stage.
 
-    def __init__(self, cfg: LiteConfig):
+    Its normalisation layers are folded into the convolutions. Padding is symmetric, where TensorFlow's pads the end
+    only; weights trained there serve all the same.
+    """
+
+    STAGES = (  # channels, blocks, kernel, stride, expansion
+        (16, 1, 3, 1, 1),  # stride 2
+        (24, 2, 3, 2, 6),  # 4
+        (40, 2, 5, 2, 6),  # 8
+        (80, 3, 3, 2, 6),
+        (112, 3, 5, 1, 6),  # 16
+        (192, 4, 5, 2, 6),  # 32
+    )
+    CHANNELS = (16, 24, 40, 112, 192)  # of what comes out
+
+    def __init__(self) -> None:
         super().__init__()
-        c2, c4, c8, c16 = cfg.channels
-        n4, n8, n16 = cfg.depths
-        self.register_buffer('mean', torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer('deviation', torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
-        self.to2 = conv(3, c2, 2)
-        self.to4 = nn.Sequential(conv(c2, c4, 2), *(Residual(c4) for _ in range(n4)))
-        self.to8 = nn.Sequential(conv(c4, c8, 2), *(Residual(c8) for _ in range(n8)))
-        self.to16 = nn.Sequential(conv(c8, c16, 2), *(Residual(c16) for _ in range(n16)))
+        self.stem = nn.Conv2d(3, 32, 3, 2, 1)
+        self.stages = nn.ModuleList()
+        inputs = 32
+        for channels, blocks, kernel, stride, expand in self.STAGES:
+            first = Inverted(inputs, channels, kernel, stride, expand)
+            rest = (Inverted(channels, channels, kernel, 1, expand) for _ in range(blocks - 1))
+            self.stages.append(nn.Sequential(first, *rest))
+            inputs = channels
 
-    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        f2 = self.to2((rgb - self.mean) / self.deviation)  # (B, c2, h/2, w/2)
-        f4 = self.to4(f2)
-        f8 = self.to8(f4)
-        return f2, f4, f8, self.to16(f8)
+    def forward(self, rgb: Tensor) -> tuple[Tensor, ...]:
+        x = F.relu6(self.stem(rgb * (255 / 128) - 127 / 128), inplace=True)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features[0], features[1], features[2], features[4], features[5]  # strides 2, 4, 8, 16, 32
+
+
+class Tokens(nn.Module):
+    """Tokens at stride 16 out of the features at strides 16 and 32."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.from16 = nn.Conv2d(Encoder.CHANNELS[3], channels, 1, bias=False)
+        self.from32 = nn.Conv2d(Encoder.CHANNELS[4], channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, f16: Tensor, f32: Tensor) -> Tensor:
+        return F.relu(self.norm(self.from16(f16) + double(self.from32(f32))))
 
 
 class Attention(nn.Module):
@@ -142,7 +178,7 @@ class Geometry(nn.Module):
 
     def __init__(self, cfg: LiteConfig):
         super().__init__()
-        c8, c16 = cfg.channels[2:]
+        c8, c16 = Encoder.CHANNELS[2], cfg.tokens
         self.to_match = nn.Conv2d(c8, cfg.match, 1)
         self.sharpness = nn.Parameter(torch.tensor(3.5))  # logarithm of the inverse temperature
         self.nearness = nn.Parameter(torch.tensor(5.0))  # logarithm of the price of a displacement
@@ -200,53 +236,40 @@ class Decoder(nn.Module):
 
     def __init__(self, cfg: LiteConfig):
         super().__init__()
-        c2, c4, c8, c16 = cfg.channels
-        self.from16, self.at8 = conv(c16, c8, kernel=1), conv(2 * c8, c8)
-        self.from8, self.at4 = conv(c8, c4, kernel=1), conv(2 * c4, c4)
-        self.from4, self.at2 = conv(c4, c2, kernel=1), conv(2 * c2, 24)
-        self.head = nn.Conv2d(24, 2, 3, 1, 1)
-        self.mask = nn.Sequential(conv(24, 24), nn.Conv2d(24, 36, 1))
+        f2, f4, f8 = Encoder.CHANNELS[:3]
+        d2, d4, d8 = cfg.decoder
+        self.from16, self.at8 = conv(cfg.tokens, d8, kernel=1), conv(d8 + f8, d8)
+        self.from8, self.at4 = conv(d8, d4, kernel=1), conv(d4 + f4, d4)
+        self.from4, self.at2 = conv(d4, d2, kernel=1), conv(d2 + f2, d2)
+        self.fine = conv(d2, d2)
+        self.head = nn.Conv2d(d2, 8, 3, 1, 1)  # four pixels of either map (sub-pixel convolution, Shi et al. 2016)
+        nn.init.constant_(self.head.bias[:4], 0.5)  # softplus(0.5) is about 1
 
-    def forward(self, f16: Tensor, f8: Tensor, f4: Tensor, f2: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.at8(torch.cat([double(self.from16(f16)), f8], 1))
+    def forward(self, tokens: Tensor, f8: Tensor, f4: Tensor, f2: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.at8(torch.cat([double(self.from16(tokens)), f8], 1))
         x = self.at4(torch.cat([double(self.from8(x)), f4], 1))
-        x = self.at2(torch.cat([double(self.from4(x)), f2], 1))  # (B, 24, h/2, w/2)
-        maps = self.head(x)
-        maps = torch.cat([F.softplus(maps[:, :1]), maps[:, 1:].sigmoid()], 1)
-        maps = convex_double(maps, self.mask(x))  # (B, 2, h, w)
-        return maps[:, 0], maps[:, 1]
+        x = self.at2(torch.cat([double(self.from4(x)), f2], 1))  # (B, d2, h/2, w/2)
+        maps = F.pixel_shuffle(self.head(self.fine(x)), 2)  # (B, 2, h, w)
+        return F.softplus(maps[:, 0]), maps[:, 1].sigmoid()
 
 
 def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode='bilinear', align_corners=False)
 
 
-def convex_double(maps: Tensor, mask: Tensor) -> Tensor:
-    """Return maps (B, C, h, w) at twice the size: each new pixel is a weighted mean of 9 neighbours, weights from
-    mask (B, 36, h, w)."""
-    h, w = maps.shape[-2:]
-    mask = mask.reshape(-1, 9, 4, h, w)
-    weight = (mask - mask.amax(1, keepdim=True)).exp()  # softmax by hand: runtimes are slow at it but on the last axis
-    padded = F.pad(maps, (1, 1, 1, 1), mode='replicate')
-    near = [padded[:, :, dy : dy + h, dx : dx + w] for dy in range(3) for dx in range(3)]
-    fine = sum(weight[:, i, None] * near[i][:, :, None] for i in range(9))  # (B, C, 4, h, w)
-    fine = fine / weight.sum(1)[:, None]
-    return F.pixel_shuffle(fine.flatten(1, 2), 2)
-
-
 class Lite(nn.Module):
     def __init__(self, cfg: LiteConfig = LiteConfig()):
         super().__init__()
         self.cfg = cfg
-        c16 = cfg.channels[3]
-        self.encoder = Encoder(cfg)
+        c16 = cfg.tokens
+        self.encoder = Encoder()
+        self.tokens = Tokens(c16)
         self.geometry = Geometry(cfg)
         self.place = nn.Conv2d(2, c16, 1)  # position -> token
         self.spatial = nn.ModuleList(Attention(c16, cfg.heads) for _ in range(cfg.spatial_blocks))
         self.temporal = Attention(c16, cfg.heads)
         self.age = nn.Parameter(torch.randn(cfg.frames, c16) * 0.02)  # which remembered frame a token is from
         self.decoder = Decoder(cfg)
-        nn.init.constant_(self.decoder.head.bias, 0.5)  # softplus(0.5) is about 1
 
     def forward(self, rgb: Tensor, memory: Tensor, memory_valid: Tensor) -> tuple[Tensor, ...]:
         """One step of the stream, the exported graph.
@@ -255,7 +278,8 @@ class Lite(nn.Module):
         filled. Returns disparity (B, h, w) >= 0, confidence (B, h, w) 0..1, T_prev_cam (B, 4, 4), pose_embedding (B,
         D), and the next memory and memory_valid. Zeros start a stream.
         """
-        f2, f4, f8, f16 = self.encoder(rgb)
+        f2, f4, f8, f16, f32 = self.encoder(rgb)
+        f16 = self.tokens(f16, f32)
         tokens, motion, embedding, _, memory, memory_valid = self.step(f8, f16, memory, memory_valid)
         disparity, confidence = self.decoder(tokens, f8, f4, f2)
         return disparity, confidence, rigid(motion), embedding, memory, memory_valid
@@ -267,7 +291,8 @@ class Lite(nn.Module):
         the network also meets an old memory; no gradients flow through these.
         """
         B, T = rgb.shape[:2]
-        f2, f4, f8, f16 = self.encoder(rgb.flatten(0, 1))
+        f2, f4, f8, f16, f32 = self.encoder(rgb.flatten(0, 1))
+        f16 = self.tokens(f16, f32)
         by_frame8, by_frame16 = f8.unflatten(0, (B, T)), f16.unflatten(0, (B, T))
         memory, memory_valid = self.empty_memory(rgb[:, 0])
         lead = lead if T > 1 else 0
@@ -299,7 +324,7 @@ class Lite(nn.Module):
         `first` leaves out what an empty memory makes zero; the result is the same, it only trains faster.
         """
         cfg = self.cfg
-        old, previous = memory.split([cfg.frames * cfg.channels[3], 4 * cfg.match], 1)
+        old, previous = memory.split([cfg.frames * cfg.tokens, 4 * cfg.match], 1)
         with torch.autocast(f8.device.type, enabled=False):  # bf16 would round displacements to half a pixel
             features = F.normalize(self.geometry.to_match(f8.float()), dim=1)  # (B, match, h/8, w/8)
             if cfg.gem and not first:
@@ -324,7 +349,7 @@ class Lite(nn.Module):
             tokens = self.temporal(tokens, remembered, bias)
         x = to_map(tokens, f16)  # (B, C, h/16, w/16)
 
-        kept = old[:, : (cfg.frames - 1) * cfg.channels[3]]
+        kept = old[:, : (cfg.frames - 1) * cfg.tokens]
         next_memory = torch.cat([x, kept, F.pixel_unshuffle(features, 2)], 1)
         next_valid = torch.cat([torch.ones_like(memory_valid[:, :1]), memory_valid[:, :-1]], 1)
         return x, motion, embedding, flow, next_memory, next_valid

