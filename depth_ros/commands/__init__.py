@@ -9,6 +9,7 @@ COMMANDS = {
     'process': 'Depth of a recording: bag, video or folder of pictures in; bag or folder out.',
     'demo': 'Play a recording to a live node and show what it publishes.',
     'bench': 'Time every stage on this machine.',
+    'evaluate': 'Score networks against the truth of pictures and videos.',
     'models': 'List the model families.',
     'train': 'Train a network of this package.',
 }

@@ -35,7 +35,7 @@ def bench(
     stages, growth_mb = time_stages(stream, height, width, frames)
     rest = [sum(frame) - infer for frame, infer in zip(zip(*stages.values(), strict=True), stages['infer'], strict=True)]
     figures = {
-        'machine': f'{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}',
+        'machine': machine(),
         'family': family, 'size': [height, width], 'frames': frames,
         'median_ms': {name: _ms(np.median(seconds)) for name, seconds in stages.items()},
         'p95_ms': {name: _ms(np.percentile(seconds, 95)) for name, seconds in stages.items()},
@@ -145,6 +145,11 @@ def resident_mb() -> float:
     except OSError:
         return float('nan')
     return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+
+def machine() -> str:
+    """Return what this runs on, in words."""
+    return f'{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}'
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -73,7 +73,7 @@ def _run(source: 'Source', settings: 'Settings', live: bool, results: 'Results',
 
     stream = open_stream(settings, live=live)
     begin, frames, segments, metric = time.perf_counter(), 0, {0}, False
-    with _progress(source) as advance, closing(read_ahead(source.recorded())) as recorded:
+    with progress(source.name, source.count) as advance, closing(read_ahead(source.recorded())) as recorded:
         for log_ns, depth in depths(stream, recorded, interrupted):
             results.add(depth, log_ns)
             advance()
@@ -229,7 +229,7 @@ def _interruptible() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _progress(source: 'Source') -> Iterator[Any]:
+def progress(name: str, count: int | None) -> Iterator[Any]:
     """Yield a function to call once per frame; it draws a bar if there is a terminal."""
     if not sys.stderr.isatty():
         yield lambda: None
@@ -240,7 +240,7 @@ def _progress(source: 'Source') -> Iterator[Any]:
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TextColumn('{task.fields[rate]:.1f} frames/s'), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task, begin = bar.add_task(source.name, total=source.count, rate=0.0), time.perf_counter()
+        task, begin = bar.add_task(name, total=count, rate=0.0), time.perf_counter()
 
         def advance() -> None:
             done = bar.tasks[0].completed + 1

@@ -1,0 +1,93 @@
+"""Scores as tables: for the terminal, for Markdown, and (in `report`) for a page."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from depth_ros.evaluation.score import BOUNDARY_PX, Score
+
+BOUNDARY = f'boundary F1 at {BOUNDARY_PX} px'
+
+
+class Table(NamedTuple):
+    """What a table says; every cell is text."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def tables(scores: list[Score]) -> list[Table]:
+    """Return the table of single pictures and the table of videos, those of them that have rows."""
+    return [table for table in (_pictures(scores), _videos(scores)) if table.rows]
+
+
+def as_text(table: Table) -> str:
+    """Return the table for a terminal."""
+    widths = [max(len(cell) for cell in column) for column in zip(table.header, *table.rows, strict=True)]
+    lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in (table.header, *table.rows)]
+    return '\n'.join([f'{table.title}:', *lines])
+
+
+def as_markdown(table: Table) -> str:
+    """Return the table as Markdown, its title above it."""
+    rows = [table.header, ['---'] * len(table.header), *table.rows]
+    return '\n'.join([f'{table.title}:', '', *(f'| {" | ".join(row)} |' for row in rows)])
+
+
+def _pictures(scores: list[Score]) -> Table:
+    scores = [score for score in scores if 'absrel' in score.metrics]
+    sets = _once(score.dataset for score in scores)
+    rows = []
+    for network in _once(score.network for score in scores):
+        own = {score.dataset: score for score in scores if score.network == network}
+        rows.append([network, *(_accuracy([own[name]]) if name in own else '-' for name in sets),
+                     _accuracy(own.values()), _mean(own.values(), 'boundary_f1', '{:.3f}'),
+                     _mean(own.values(), 'still_noise', '{:.2f}', 100)])
+    header = ['network', *sets, f'mean of {len(sets)}', BOUNDARY, 'still noise [%]']
+    return Table('AbsRel / delta1, every picture fitted alone; the last two columns are means over the sets', header, rows)
+
+
+VIDEO_COLUMNS: dict[str, Callable[[Score], str]] = {
+    'video': lambda score: score.dataset,
+    'network': lambda score: score.network,
+    'AbsRel': lambda score: _mean([score], 'video_absrel', '{:.3f}'),
+    'factor varies by [%]': lambda score: _mean([score], 'factor_variation', '{:.1f}', 100),
+    'TAE [%]': lambda score: _mean([score], 'tae', '{:.2f}', 100),
+    BOUNDARY: lambda score: _mean([score], 'boundary_f1', '{:.3f}'),
+    'still noise [%]': lambda score: _mean([score], 'still_noise', '{:.2f}', 100),
+    'rotation error (standing still) [deg]': lambda score: _rotation(score),
+    'ATE [m]': lambda score: _mean([score], 'ate_m', '{:.3f}'),
+    'RPE [m]': lambda score: _mean([score], 'rpe_m', '{:.4f}'),
+    'time per frame [ms]': lambda score: _mean([score], 'ms_median', '{:.1f}'),
+}
+
+
+def _videos(scores: list[Score]) -> Table:
+    videos = sorted((score for score in scores if score.is_video), key=lambda score: score.dataset)
+    columns = {name: [cell(score) for score in videos] for name, cell in VIDEO_COLUMNS.items()}
+    columns = {name: cells for name, cells in columns.items() if set(cells) != {'-'}}
+    return Table('Videos as one stream, one fit for the whole video', list(columns),
+                 [list(row) for row in zip(*columns.values(), strict=True)])
+
+
+def _accuracy(scores: Iterable[Score]) -> str:
+    scores = list(scores)
+    return f'{_mean(scores, "absrel", "{:.3f}")} / {_mean(scores, "delta1", "{:.3f}")}'
+
+
+def _rotation(score: Score) -> str:
+    error = _mean([score], 'rotation_error_deg_median', '{:.2f}')
+    return error if error == '-' else f'{error} ({_mean([score], "rotation_deg_median", "{:.2f}")})'
+
+
+def _mean(scores: Iterable[Score], name: str, form: str, unit: float = 1.0) -> str:
+    """Return the mean of a metric over the scores that have it, as text; '-' where none has."""
+    values = [score.metrics[name] for score in scores if name in score.metrics]
+    mean = sum(values) / len(values) if values else math.nan
+    return form.format(unit * mean) if math.isfinite(mean) else '-'
+
+
+def _once(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
