@@ -57,7 +57,7 @@ def evaluate(
                 places[json].write_text(json_format.dumps(as_json(networks, sequences, scores), indent=1) + '\n')
         if report:
             with writing(report):
-                places[report].write_text(make_report(scores, panels, versions()))
+                places[report].write_text(make_report(scores, panels, versions()), encoding='utf8')
     notes = [f'{score.network}, {note}' for score in scores for note in score.notes]
     if not find_spec('scipy'):
         notes.append("edge Chamfer and cloud F1 are left out; pip install 'depth_ros[eval]' brings what they need")

@@ -85,8 +85,7 @@ for (const box of document.querySelectorAll('.cloud')) {
 
 for (const figure of document.querySelectorAll('.curve')) {
   const svg = figure.querySelector('svg'), said = figure.querySelector('output'), data = figure.dataset;
-  const series = data.series.split(';').map(text => [text.slice(0, text.lastIndexOf(':')),
-    text.slice(text.lastIndexOf(':') + 1).split(',')]);
+  const series = JSON.parse(data.series);
   const count = series[0][1].length, {width, height} = svg.viewBox.baseVal;
   const cursor = document.createElementNS(svg.namespaceURI, 'path');
   cursor.setAttribute('class', 'cursor');
@@ -96,7 +95,7 @@ for (const figure of document.querySelectorAll('.curve')) {
     const share = ((event.clientX - frame.left) / frame.width * width - data.left) / room;
     const index = Math.max(0, Math.min(count - 1, Math.round(share * (count - 1))));
     cursor.setAttribute('d', `M${+data.left + index / Math.max(1, count - 1) * room},8V${height - 20}`);
-    said.textContent = `${index}: ` + series.map(([name, values]) => `${name} ${values[index] || '-'}`).join(', ');
+    said.textContent = `${index}: ` + series.map(([name, values]) => `${name} ${values[index]}`).join(', ');
   };
   svg.onpointerleave = () => { cursor.removeAttribute('d'); said.textContent = ''; };
 }

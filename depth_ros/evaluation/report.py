@@ -5,6 +5,7 @@ Everything is inside the file (styles, script, pictures, points), so that it ope
 
 import base64
 import html
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,13 +28,13 @@ POINTS = 12_000              # of a cloud, about
 NOMINAL_FOV_DEG = 60.0       # of a picture without calibration
 CURVE_PX = 440, 150          # width, height
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 44, 8, 8, 20    # room around a curve
-CURVES: dict[str, tuple[str, Callable[[FrameScore], float]]] = {
-    'absrel': ('AbsRel, each picture fitted alone', lambda frame: frame.absrel),
-    'video_absrel': ('AbsRel, one fit for the video', lambda frame: frame.video_absrel),
-    'factor': ('scale left by that fit, % off 1', lambda frame: 100 * (frame.factor - 1)),
-    'tae': ('TAE, with the frame before [%]', lambda frame: 100 * frame.tae),
-    'rotation': ('rotation error since the frame before [deg]', lambda frame: frame.rotation_error_deg),
-    'ms': ('time [ms]', lambda frame: frame.ms),
+CURVES: dict[str, Callable[[FrameScore], float]] = {
+    'AbsRel, each picture fitted alone': lambda frame: frame.absrel,
+    'AbsRel, one fit for the video': lambda frame: frame.video_absrel,
+    'scale left by that fit, % off 1': lambda frame: 100 * (frame.factor - 1),
+    'TAE, with the frame before [%]': lambda frame: 100 * frame.tae,
+    'rotation error since the frame before [deg]': lambda frame: frame.rotation_error_deg,
+    'time [ms]': lambda frame: frame.ms,
 }
 
 
@@ -82,16 +83,21 @@ def make_report(scores: list[Score], panels: Mapping[tuple[str, str], Panel], fa
     for name in dict.fromkeys(score.dataset for score in scores):
         own = [score for score in scores if score.dataset == name]
         shown = {score.network: panels[name, score.network] for score in own if (name, score.network) in panels}
-        kind = 'frames of one stream' if own[0].is_video else 'pictures, each alone'
-        parts.append(f'<section><h2>{_text(name)}</h2><p class="muted">{len(own[0].frames)} {kind}</p>')
-        parts += [_legend(networks), '<div class="curves">', *_curves(own, networks), '</div>']
-        parts += [_viewer({key: cloud for panel in shown.values() for key, cloud in panel.clouds.items()}), LEGEND]
-        parts += [f'<details open><summary>{_text(network)}</summary>{panel.pictures}</details>'
-                  for network, panel in shown.items()]
-        parts.append('</section>')
+        parts.append(_section(own, shown, networks))
     return (f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f'<title>depth_ros evaluate</title><style>{STYLE}</style><body><main>{"".join(parts)}</main>'
             f'<script>{SCRIPT}</script></body></html>\n')
+
+
+def _section(scores: list[Score], panels: Mapping[str, Panel], networks: list[str]) -> str:
+    """Return all that is shown of one set; `panels` by network."""
+    kind = 'frames of one stream' if scores[0].is_video else 'pictures, each alone'
+    parts = [f'<section><h2>{_text(scores[0].dataset)}</h2><p class="muted">{len(scores[0].frames)} {kind}</p>']
+    parts += [_legend(networks), '<div class="curves">', *_curves(scores, networks), '</div>']
+    parts += [_viewer({name: cloud for panel in panels.values() for name, cloud in panel.clouds.items()}), LEGEND]
+    parts += [f'<details open><summary>{_text(network)}</summary>{panel.pictures}</details>'
+              for network, panel in panels.items()]
+    return ''.join([*parts, '</section>'])
 
 
 # --- tables and curves
@@ -111,7 +117,7 @@ def _legend(networks: list[str]) -> str:
 def _curves(scores: list[Score], networks: list[str]) -> list[str]:
     """Return a drawing of every measure that is known; one picture makes no curve."""
     drawings = []
-    for title, value in CURVES.values():
+    for title, value in CURVES.items():
         series = {networks.index(score.network): [value(frame) for frame in score.frames] for score in scores}
         known = [v for values in series.values() for v in values if math.isfinite(v)]
         if known and len(scores[0].frames) > 1:
@@ -124,7 +130,8 @@ def _curve(title: str, series: Mapping[int, list[float]], names: list[str], low:
     """Return an SVG of one measure over the pictures; 0 is always in sight."""
     width, height = CURVE_PX
     step = _round_step(max(high, 0.0) - min(low, 0.0))
-    low, high = math.floor(min(low, 0.0) / step) * step, math.ceil(max(high, 1e-9) / step) * step
+    ticks = [step * n for n in range(math.floor(min(low, 0.0) / step), math.ceil(max(high, 1e-9) / step) + 1)]
+    low, high = ticks[0], ticks[-1]
     count = max(len(values) for values in series.values())
 
     def x(index: float) -> float:
@@ -133,9 +140,8 @@ def _curve(title: str, series: Mapping[int, list[float]], names: list[str], low:
     def y(value: float) -> float:
         return TOP_PX + (high - value) / (high - low) * (height - TOP_PX - BOTTOM_PX)
 
-    ticks = [low + step * n for n in range(round((high - low) / step) + 1)]
     parts = [f'<path class="grid" d="M{LEFT_PX},{y(t):.1f}H{width - RIGHT_PX}"/>'
-             f'<text x="{LEFT_PX - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{t:.3g}</text>' for t in ticks]
+             f'<text x="{LEFT_PX - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{round(t, 9):g}</text>' for t in ticks]
     parts += [f'<text x="{x(n):.0f}" y="{height - 4}" text-anchor="{anchor}">{n}</text>'
               for n, anchor in ((0, 'start'), (count - 1, 'end'))]
     for number, values in series.items():
@@ -144,8 +150,8 @@ def _curve(title: str, series: Mapping[int, list[float]], names: list[str], low:
             parts.append(f'<path class="line s{number % 6}" d="{_path(points)}"/>')
         else:
             parts += [f'<circle class="s{number % 6}" cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="4"/>' for p in points if p]
-    data = ';'.join(f'{_text(name)}:{",".join("" if math.isnan(v) else f"{v:.4g}" for v in values)}'
-                    for name, values in zip(names, series.values(), strict=True))
+    data = _text(json.dumps([[name, [f'{v:.4g}' if math.isfinite(v) else '-' for v in values]]
+                             for name, values in zip(names, series.values(), strict=True)]))
     return (f'<figure class="curve" data-series="{data}" data-left="{LEFT_PX}" data-right="{RIGHT_PX}">'
             f'<figcaption>{_text(title)}<output></output></figcaption>'
             f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{_text(title)}">{"".join(parts)}</svg></figure>')
