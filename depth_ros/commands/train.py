@@ -11,7 +11,7 @@ from depth_ros.errors import InputError, SettingsError, need
 
 def train(
     recipe: Annotated[str, typer.Option(help='What to train.')] = 'lite',
-    out: Annotated[Path, typer.Option(help='Folder of the run: data, checkpoint, log.csv, log.png, lite.onnx.')] = Path('run'),
+    out: Annotated[Path, typer.Option(help='Folder of the run: data, checkpoint, log, lite.onnx.')] = Path('run'),
     corpus: Annotated[
         Path | None, typer.Option(help='Folder of photographs (images/, clips/); none: rendered scenes only.')
     ] = None,
@@ -24,6 +24,9 @@ def train(
         list[str] | None, typer.Option(help='Leave an ingredient out: gem, temporal or lmr; repeatable.')
     ] = None,
     scratch: Annotated[bool, typer.Option('--scratch', help='Start from nothing instead of an ImageNet encoder.')] = False,
+    start: Annotated[
+        Path | None, typer.Option(help="Take only the last stage, on clips, with the network of this run's checkpoint.pt.")
+    ] = None,
     commit: Annotated[str, typer.Option(help='Commit of the code, for the file to name.')] = 'unknown',
 ) -> None:
     """Train a network; started again with the same folder, it goes on where it stopped."""
@@ -38,6 +41,6 @@ def train(
     module, function = RECIPES[recipe].split(':')
     out.mkdir(parents=True, exist_ok=True)
     path = getattr(import_module(module), function)(
-        out, corpus, teachers, scenes, length, seed, threads, without or (), not scratch, commit
+        out, corpus, teachers, scenes, length, seed, threads, without or (), not scratch, start, commit
     )
     print(f'wrote {path}')

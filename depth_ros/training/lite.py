@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import math
+import pickle
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +46,7 @@ class Stage:
 STAGES = (
     Stage('small pictures', 2400, images=16, frames=(1,), photo_share=0.6, shapes=((128, 160), (96, 256))),
     Stage('pictures', 1100, images=16, frames=(1,), photo_share=0.6),
-    Stage('clips', 1500, images=16, frames=(1, 4, 8), photo_share=0.45),
+    Stage('clips', 1100, images=16, frames=(1, 4, 8), photo_share=0.45),
 )
 WEIGHTS = {
     'ssi': 1.0,
@@ -62,6 +63,7 @@ WEIGHTS = {
 }
 INGREDIENTS = ('gem', 'temporal', 'lmr')  # what an ablation can leave out
 ENCODER_RATE = 0.25  # of the rate of the rest, which starts from nothing
+LATE = ('geometry', 'temporal', 'age')  # what only clips teach
 PEAK_RATE, LAST_RATE, WARM_UP = 1e-3, 1e-5, 200
 LOG_EVERY, SAVE_EVERY = 50, 200
 FARTHEST_M = 80.0
@@ -78,26 +80,30 @@ def train_lite(
     threads: int = 1,
     without: Sequence[str] = (),
     pretrained: bool = True,
+    start: Path | None = None,
     commit: str = 'unknown',
     stages: Sequence[Stage] = STAGES,
 ) -> Path:
     """Train and return OUT/lite.onnx.
 
-    `length` multiplies the steps of every stage; `without` names INGREDIENTS to leave out. Raises InputError for
-    another one, and for a folder whose checkpoint is from another configuration.
+    `length` multiplies the steps of every stage; `without` names INGREDIENTS to leave out; `start` is the checkpoint of
+    another run, whose network takes the last stage only. Raises InputError for an unknown ingredient and for a
+    checkpoint that does not fit.
     """
     if unknown := sorted(set(without) - set(INGREDIENTS)):
         raise InputError(f'cannot train without {", ".join(unknown)}; can be left out: {", ".join(INGREDIENTS)}')
     cfg = LiteConfig(gem='gem' not in without, temporal='temporal' not in without)
     weights = {k: v for k, v in WEIGHTS.items() if not ('lmr' in without and k.startswith('lmr'))}
-    stages = [replace(stage, steps=max(round(stage.steps * length), 1)) for stage in stages]
+    stages = [replace(stage, steps=max(round(stage.steps * length), 1)) for stage in stages[-1 if start else 0 :]]
     world, photos = prepare(out, corpus, teachers, scenes, seed, processes=2)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # the pretrained encoder makes numbers so small that CPUs are ten times slower at them
     torch.manual_seed(seed)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model = Lite(cfg)
-    if pretrained:
+    if start:
+        start_from_run(model, start)
+    elif pretrained:
         start_from_imagenet(model)
     model.to(device, memory_format=torch.channels_last)
     run = Run(model, _optimiser(model), sum(stage.steps for stage in stages), out, weights)
@@ -117,9 +123,12 @@ def _optimiser(model: Lite) -> torch.optim.Optimizer:
     frozen = [model.encoder.stem, *model.encoder.stages[:2]]  # edges and colours: they serve as they are
     for module in frozen:
         module.requires_grad_(False)
-    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
-    rest = [p for name, p in model.named_parameters() if not name.startswith('encoder.')]
-    return torch.optim.AdamW([{'params': encoder}, {'params': rest}], weight_decay=0.02, betas=(0.9, 0.98))
+    groups: dict[str, list[torch.nn.Parameter]] = {'encoder': [], 'rest': [], 'late': []}  # rates: `Run._step`
+    for name, parameter in model.named_parameters():
+        first = name.split('.')[0]
+        group = 'encoder' if first == 'encoder' else 'late' if first in LATE else 'rest'
+        groups[group] += [parameter] if parameter.requires_grad else []
+    return torch.optim.AdamW([{'params': group} for group in groups.values()], weight_decay=0.02, betas=(0.9, 0.98))
 
 
 class Run:
@@ -153,8 +162,9 @@ class Run:
 
     def _step(self, batch: dict[str, Tensor], lead: int) -> dict[str, Tensor]:
         rate = learning_rate(self.step, self.total)
-        for group, share in zip(self.optimiser.param_groups, (ENCODER_RATE, 1.0), strict=True):
-            group['lr'] = rate * share
+        late = PEAK_RATE * min(1.0, 4 - 4 * self.step / self.total)  # has its first lesson when the others' rate is down
+        for group, own in zip(self.optimiser.param_groups, (ENCODER_RATE * rate, rate, late), strict=True):
+            group['lr'] = own
         device = next(self.model.parameters()).device
         batch = {k: v.to(device) for k, v in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == 'cuda'):  # few CPUs are quick at it
@@ -204,14 +214,13 @@ class Run:
         row |= {k: f'{v:.4f}' for k, v in self.sums.items()}
         self.sums = {}
         print('  '.join(f'{k} {v}' for k, v in row.items()), flush=True)
-        columns = ['stage', 'step', 'seconds', 'loss', *WEIGHTS]
         path = self.out / 'log.csv'
-        new = not path.exists()
-        with path.open('a', newline='') as file:
-            writer = csv.DictWriter(file, columns, restval='')
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        rows = list(csv.DictReader(path.open(newline=''))) if path.exists() else []
+        rows = [old for old in rows if int(old['step']) < self.step]  # after a checkpoint, steps are taken again
+        with path.open('w', newline='') as file:
+            writer = csv.DictWriter(file, ['stage', 'step', 'seconds', 'loss', *WEIGHTS], restval='')
+            writer.writeheader()
+            writer.writerows([*rows, row])
 
 
 def loss_parts(predicted: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -267,6 +276,16 @@ def learning_rate(step: int, total: int) -> float:
 def _running_average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
     decay = min(0.998, (1 + float(count)) / (10 + float(count)))
     return averaged + (1 - decay) * (current - averaged) if current.is_floating_point() else current
+
+
+def start_from_run(model: Lite, checkpoint: Path) -> None:
+    """Fill the network with the running average of another run's checkpoint. Raises InputError if it does not fit."""
+    try:
+        average = torch.load(checkpoint, map_location='cpu', weights_only=True)['average']
+        average.pop('n_averaged')
+        model.load_state_dict({k.removeprefix('module.'): v for k, v in average.items()})
+    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(f'{checkpoint} is no checkpoint of this network; give the checkpoint.pt of a run') from error
 
 
 def start_from_imagenet(model: Lite) -> None:

@@ -77,6 +77,9 @@ def test_an_interrupted_run_ends_with_the_same_bytes(train, monkeypatch):
         patch.setattr(lite.Run, '_step', step)
         train('parts')
     assert filecmp.cmp(whole, train('parts'), shallow=False)
+    logs = [(path.parent / 'log.csv').read_text().splitlines() for path in (whole, whole.parents[1] / 'parts' / 'lite.onnx')]
+    steps = [[row.split(',')[1] for row in log] for log in logs]
+    assert steps[0] == steps[1]
 
 
 def test_nothing_is_left_to_do_in_a_finished_folder(train):
@@ -101,6 +104,17 @@ def test_a_checkpoint_of_another_network_is_refused(train, tmp_path):
     torch.save(state, tmp_path / 'run' / 'checkpoint.pt')
     with pytest.raises(InputError, match='another network; give an empty folder'):
         train('run')
+
+
+def test_the_last_stage_can_start_from_another_run(train, tmp_path):
+    train('pictures', stages=STAGES[:1])
+    start = tmp_path / 'pictures' / 'checkpoint.pt'
+    clips = train('clips', start=start)
+    version = onnxruntime.InferenceSession(str(clips)).get_modelmeta().custom_metadata_map['version']
+    assert version == 'clips-2'
+    start.write_bytes(b'no checkpoint')
+    with pytest.raises(InputError, match='give the checkpoint.pt of a run'):
+        train('others', start=start)
 
 
 def test_folding_the_normalisation_into_the_encoder_changes_nothing():
