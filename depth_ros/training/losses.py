@@ -92,7 +92,8 @@ def temporal_gradient(aligned: Tensor, target: Tensor, weight: Tensor, reference
 def silog(prediction: Tensor, target: Tensor, weight: Tensor, mean_share: float = 1.0) -> Tensor:
     """sqrt(mean g^2 - mean_share * (mean g)^2), g = log prediction - log target, per clip (Eigen et al. 2014, eq. 4).
 
-    With mean_share 1 a common factor costs nothing. Weights must be 0 where target is not positive.
+    DepthVLM trains its depth head with mean_share 0.5; with 1 a common factor costs nothing. Weights must be 0 where
+    target is not positive.
     """
     g = torch.where(weight > 0, prediction.clamp(min=1e-4).log() - target.clamp(min=1e-4).log(), 0.0)
     variance = clip_mean(g.square(), weight) - mean_share * clip_mean(g, weight).square()
@@ -109,6 +110,47 @@ def pose(motion: Tensor, truth: Tensor, known: Tensor, floor: float = 0.02) -> t
     length = truth[..., 3:].norm(dim=-1).clamp(min=floor)
     translation = (motion[..., 3:] - truth[..., 3:]).abs().sum(-1) / length
     return mean(rotation, known[..., 0]), mean(translation.clamp(max=3), known[..., 1])
+
+
+def temporal_alignment(
+    disparity: Tensor, truth: Tensor, K: Tensor, T_prev_cam: Tensor, weight: Tensor, agree: float = 0.03
+) -> Tensor:
+    """Mean |log(d' / d)| between the disparity d' of frame t's points, moved into frame t-1, and the disparity d that
+    frame t-1 has where they land; 0 for a single frame.
+
+    The temporal alignment error of Video Depth Anything (Chen et al. 2025, sec. 4.1), backwards in time, in the log of
+    disparity so that it is the same in depth. disparity and truth (B, T, h, w) [1/m, or both and the translations in
+    one other unit], K (B, 3, 3), T_prev_cam (B, T, 4, 4). Points whose truth misses by more than `agree` are covered in
+    frame t-1, or move; they count nothing.
+    """
+    if disparity.shape[1] < 2:
+        return disparity.new_zeros(())
+    misfit, inside = _misfit_after_motion(disparity, weight, K, T_prev_cam)
+    with torch.no_grad():
+        true_misfit, known = _misfit_after_motion(truth, weight, K, T_prev_cam)
+    return mean(misfit.abs(), inside * known * (true_misfit.abs() < agree))
+
+
+def _misfit_after_motion(disparity: Tensor, weight: Tensor, K: Tensor, T_prev_cam: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log(d' / d) and its weight (B, T-1, h, w): 0 where a point lands outside frame t-1 or lies at infinity.
+
+    With x = (u, v, 1), p = K (R K^-1 x + t d) is seen at p_xy / p_z and has the disparity d' = d / p_z.
+    """
+    B, T, h, w = disparity.shape
+    d = disparity[:, 1:].flatten(0, 1).flatten(1)  # (N, hw), N = B (T-1)
+    v, u = torch.meshgrid(torch.arange(h, device=d.device), torch.arange(w, device=d.device), indexing='ij')
+    x = torch.stack([u, v, torch.ones_like(u)]).to(d).flatten(1)  # (3, hw)
+    K, motion = K.repeat_interleave(T - 1, 0), T_prev_cam[:, 1:].flatten(0, 1)
+    p = K @ (motion[:, :3, :3] @ torch.linalg.inv(K) @ x + motion[:, :3, 3:] * d[:, None])  # (N, 3, hw)
+    z = p[:, 2].clamp(min=1e-3)
+    size = torch.tensor([w - 1, h - 1], device=d.device)[:, None]
+    at = 2 * p[:, :2] / z[:, None] / size - 1  # -1..1 from the first pixel's centre to the last's
+    previous = torch.stack([disparity[:, :-1], weight[:, :-1]], 2).flatten(0, 1)  # (N, 2, h, w)
+    grid = at.transpose(1, 2).unflatten(1, (h, w))
+    there, weight_there = F.grid_sample(previous, grid, align_corners=True, padding_mode='border').flatten(2).unbind(1)
+    inside = (at.abs() <= 1).all(1) & (p[:, 2] > 1e-3) & (d > 1e-6) & (there > 1e-6)
+    log = (d / z).clamp(min=1e-6).log() - there.clamp(min=1e-6).log()
+    return log.view(B, T - 1, h, w), (inside * weight_there).view(B, T - 1, h, w) * weight[:, 1:]
 
 
 def confidence(predicted: Tensor, error: Tensor, weight: Tensor, scale: float = 0.3) -> Tensor:

@@ -83,6 +83,41 @@ def test_the_pose_loss_is_radians_and_a_share_of_the_way():
     assert losses.pose(guess, truth, torch.tensor([[[1.0, 0.0]]]))[1] == 0
 
 
+def approaching(*depths_m, step_m=0.5):
+    """Disparity (1, T, 4, 6) of walls seen by a camera that goes `step_m` ahead each frame, K and T_prev_cam."""
+    K = torch.tensor([[[5.0, 0, 2.5], [0, 5.0, 1.5], [0, 0, 1]]])
+    T_prev_cam = torch.eye(4).repeat(1, len(depths_m), 1, 1)
+    T_prev_cam[0, 1:, 2, 3] = step_m
+    return torch.stack([torch.full((4, 6), 1 / z) for z in depths_m])[None], K, T_prev_cam
+
+
+def test_temporal_alignment_is_nought_for_a_wall_that_the_camera_approaches():
+    truth, K, T_prev_cam = approaching(2.0, 1.5, 1.0)
+    assert losses.temporal_alignment(truth, truth, K, T_prev_cam, torch.ones_like(truth)) < 1e-6
+
+
+def test_temporal_alignment_is_the_log_of_the_factor_by_which_two_frames_disagree():
+    truth, K, T_prev_cam = approaching(2.0, 1.5)
+    wrong = approaching(2.2, 1.5)[0]  # the wall of 1.5 m lay at 2.0 m from the frame before, which says 2.2
+    loss = losses.temporal_alignment(wrong, truth, K, T_prev_cam, torch.ones_like(truth))
+    np.testing.assert_allclose(loss, math.log(2.2 / 2.0), rtol=1e-5)
+    still = approaching(2.0, 1.0, step_m=0.0)
+    loss = losses.temporal_alignment(still[0], truth[:, :1].repeat(1, 2, 1, 1), still[1], still[2], torch.ones_like(truth))
+    np.testing.assert_allclose(loss, math.log(2), rtol=1e-5)
+
+
+def test_temporal_alignment_leaves_out_what_moves_and_what_is_unknown_and_has_a_gradient():
+    truth, K, T_prev_cam = approaching(2.0, 1.5)
+    moving, weight = truth.clone(), torch.ones_like(truth)
+    moving[:, 1, :, :3] = 1.0  # half of the wall came 0.5 m nearer on its own
+    guess = (1.1 * moving).requires_grad_()
+    loss = losses.temporal_alignment(guess, moving, K, T_prev_cam, weight)
+    loss.backward()
+    assert torch.isfinite(guess.grad).all() and (guess.grad[:, 1, :, :3] == 0).all() and guess.grad.abs().sum() > 0
+    assert losses.temporal_alignment(guess, moving, K, T_prev_cam, 0 * weight) == 0
+    assert losses.temporal_alignment(guess[:, :1], moving[:, :1], K, T_prev_cam[:, :1], weight[:, :1]) == 0
+
+
 def test_confidence_is_best_where_it_equals_the_error_s_exponential():
     error = maps([0, 0, 0, 0.3, 0.3, 0.3])
     right = torch.exp(-error / 0.3).clamp(1e-4, 1 - 1e-4)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from depth_ros.training import synthetic
-from depth_ros.training.synthetic import BALL, BOX, SHELL, TUBE, Scene, Solid
+from depth_ros.training.synthetic import BALL, BOX, CONE, SHELL, TUBE, Scene, Solid
+from depth_ros.training.synthetic.builder import Builder, smooth_curve
+from depth_ros.training.synthetic.patterns import PATTERNS, cloud, make_texture
 
 K = synthetic.make_K(96, 72, 60.0)
 
@@ -61,6 +63,54 @@ def test_a_ball_and_a_tube_are_nearest_in_their_middle_and_round():
     assert np.isinf(depth_m[0]).all()  # above its cap
 
 
+def test_a_cut_cone_has_its_radius_at_every_height():
+    cone = Solid(CONE, np.array([3.0, 0, 0]), np.array([0.5, 0.5, 0.4]), taper=0.5)
+    v, u = (a.ravel().astype(np.float32) for a in np.mgrid[:72, :96])
+    depth_m, seen = synthetic.trace(world_of(cone), forward(), K, u, v)
+    points = np.linalg.inv(K) @ np.stack([u, v, np.ones_like(u)]) * depth_m  # right, down, forward
+    x, y, z = points[2, seen == 0] - 3, points[0, seen == 0], -points[1, seen == 0]
+    np.testing.assert_allclose(np.hypot(x, y), 0.375 - 0.3125 * z, atol=2e-3)  # 0.5 at z = -0.4, 0.25 at z = 0.4
+    assert z.min() < -0.3 and z.max() > 0.3
+
+
+def test_a_cone_seen_from_above_is_its_top_its_flank_and_no_more():
+    cone = Solid(CONE, np.zeros(3), np.array([0.5, 0.5, 0.5]), taper=0.4)
+    above = synthetic.look(np.array([0, 0, 2.5]), 0.0, -np.pi / 2 + 1e-7)
+    v, u = (a.ravel().astype(np.float32) for a in np.mgrid[:72, :96])
+    depth_m, seen = synthetic.trace(world_of(cone), above, K, u, v)
+    slope = np.hypot((u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1])
+    np.testing.assert_allclose(depth_m[slope < 0.0999], 2.0, rtol=1e-5)  # the top, radius 0.2 at 2 m
+    flank = (slope > 0.1001) & (slope < 0.1665)  # until the bottom's rim, radius 0.5 at 3 m
+    # the radius grows by 0.3 per metre: slope * z = 0.2 + 0.3 (z - 2)
+    np.testing.assert_allclose(depth_m[flank], 0.4 / (0.3 - slope[flank]), rtol=1e-4)
+    assert (seen[slope > 0.1668] == -1).all()
+
+
+def test_a_turned_vase_has_the_profile_it_was_given():
+    scene = world_of()
+    profile = [(0.0, 0.2), (0.3, 0.4), (0.8, 0.1)]
+    Builder(scene, np.random.default_rng(0)).place(3, 0, -0.4).revolve(profile)
+    v, u = (a.ravel().astype(np.float32) for a in np.mgrid[:72, :96])
+    depth_m, seen = synthetic.trace(scene, forward(), K, u, v)
+    points = np.linalg.inv(K) @ np.stack([u, v, np.ones_like(u)]) * depth_m
+    x, y, z = points[2, seen >= 0] - 3, points[0, seen >= 0], 0.4 - points[1, seen >= 0]
+    flank = (z > 0.01) & (z < 0.79)
+    np.testing.assert_allclose(np.hypot(x, y)[flank], np.interp(z[flank], *zip(*profile, strict=True)), atol=2e-3)
+
+
+def test_a_swept_wire_passes_through_its_points_without_gaps():
+    points = np.array([[3.0, 0.5, 0], [3, 0.2, 0.4], [3, -0.3, 0.2], [3, -0.5, -0.3]])
+    scene = world_of()
+    Builder(scene, np.random.default_rng(0)).sweep(points, 0.03, 4)
+    curve = smooth_curve(points, 4)
+    np.testing.assert_allclose(curve[::4], points, atol=1e-12)
+    fine = np.concatenate([a + (b - a) * np.linspace(0, 1, 9)[:, None] for a, b in itertools.pairwise(curve)])
+    p = K @ np.stack([-fine[:, 1], -fine[:, 2], fine[:, 0]])
+    depth_m, seen = synthetic.trace(scene, forward(), K, *(p[:2] / p[2]).astype(np.float32))
+    assert (seen >= 0).all()
+    assert (depth_m > 2.95).all() and (depth_m < 2.98).all()  # at most its radius before the axis
+
+
 def test_a_pixel_unprojected_with_its_depth_lies_on_the_solid_it_sees():
     scene = synthetic.make_scene(4, 'room', synthetic.texture_bank(1, size=64, each=2))
     T_world_cam = synthetic.make_path(scene, 1, 1)[0]
@@ -73,9 +123,12 @@ def test_a_pixel_unprojected_with_its_depth_lies_on_the_solid_it_sees():
     for number in np.unique(seen):
         solid = scene.solids[number]
         local = np.abs((points[seen == number] - solid.centre) @ solid.R) / solid.half
+        height = ((points[seen == number] - solid.centre) @ solid.R / solid.half)[:, 2]
+        round_ = np.hypot(local[:, 0], local[:, 1]) + (1 - solid.taper) * (1 + height) / 2
         outermost = {
             BALL: np.linalg.norm(local, axis=1),
-            TUBE: np.maximum(np.hypot(local[:, 0], local[:, 1]), local[:, 2]),
+            TUBE: np.maximum(round_, local[:, 2]),
+            CONE: np.maximum(round_, local[:, 2]),
         }.get(solid.shape, local.max(1))
         assert np.abs((outermost - 1) * solid.half.min()).max() < 2e-3
 
@@ -142,3 +195,90 @@ def test_a_perfect_sensor_changes_nothing_and_a_poor_one_repeats_by_seed():
 def test_an_unknown_kind_of_scene_names_the_known_ones():
     with pytest.raises(ValueError, match='room, corridor, street, terrain'):
         synthetic.make_scene(0, 'castle')
+
+
+def test_the_highlight_of_a_lacquered_wall_is_where_it_mirrors_the_lamp():
+    wall = Solid(BOX, np.array([2.5, 0, 0]), np.array([0.5, 9, 9]))
+    dull, shiny = world_of(wall), world_of(Solid(BOX, wall.centre, wall.half, gloss=0.5))
+    for scene in (dull, shiny):
+        scene.lights = [(np.zeros(3), np.full(3, 0.5))]  # a lamp at the camera is mirrored straight ahead
+    extra = np.subtract(*(synthetic.render(s, forward(), K, 72, 96)[0].astype(float).mean(-1) for s in (shiny, dull)))
+    assert extra[36, 48] > 20
+    np.testing.assert_allclose(extra[[0, 0, -1, -1], [0, -1, 0, -1]], 0, atol=1)
+
+
+def test_flow_of_a_wall_before_a_camera_that_steps_aside_is_focal_length_times_step_over_depth():
+    wall = Solid(BOX, np.array([2.5, 0, 0]), np.array([0.5, 9, 9]))
+    stepped = synthetic.look(np.array([0, -0.1, 0]), 0.0, 0.0)  # 0.1 m to the right
+    flow, visible = synthetic.optical_flow(world_of(wall), forward(), stepped, K, 72, 96)
+    np.testing.assert_allclose(flow[..., 0], -K[0, 0] * 0.1 / 2.0, atol=1e-4)
+    np.testing.assert_allclose(flow[..., 1], 0, atol=1e-4)
+    assert visible[:, 6:].all() and not visible[:, :3].any()  # 4.2 px leave on the left
+
+
+def test_flow_of_a_turning_camera_knows_no_depth_and_holds_for_the_sky():
+    scene = world_of(Solid(BALL, np.array([3.0, 0.4, 0]), np.full(3, 0.5)))
+    turned = synthetic.look(np.zeros(3), np.radians(3), np.radians(-2))
+    flow, visible = synthetic.optical_flow(scene, forward(), turned, K, 72, 96)
+    v, u = np.mgrid[:72, :96]
+    p = K @ turned[:3, :3].T @ forward()[:3, :3] @ np.linalg.inv(K) @ np.stack([u, v, np.ones_like(u)]).reshape(3, -1)
+    np.testing.assert_allclose(flow, ((p[:2] / p[2]).T - np.stack([u, v], -1).reshape(-1, 2)).reshape(72, 96, 2), atol=1e-3)
+    assert visible[10:60, 10:85].mean() > 0.98
+
+
+def test_flow_of_a_moving_box_before_a_still_camera_is_its_own_and_it_covers_the_wall():
+    wall = Solid(BOX, np.array([5.0, 0, 0]), np.array([0.5, 9, 9]))
+    box = Solid(BOX, np.array([2.5, 0, 0]), np.array([0.5, 0.3, 0.3]), velocity=np.array([0, -0.5, 0]))  # to the right
+    flow, visible = synthetic.optical_flow(world_of(wall, box), forward(), forward(), K, 72, 96, 0.0, 0.2)
+    np.testing.assert_allclose(flow[36, 48], [K[0, 0] * 0.1 / 2.0, 0], atol=1e-4)  # 0.1 m at 2 m
+    np.testing.assert_allclose(flow[5, 5], 0, atol=1e-4)
+    edge = round(K[0, 2] + K[0, 0] * 0.3 / 2.0)  # of the box, on the right
+    assert visible[36, 48] and not visible[36, edge + 2] and visible[36, edge + 7]
+
+
+def test_flow_finds_the_same_colours_in_the_next_frame():
+    scene = synthetic.make_scene(1, 'room', synthetic.texture_bank(1, size=64, each=2))
+    a, b = synthetic.make_path(scene, 1, 4)[[0, 3]]
+    flow, visible = synthetic.optical_flow(scene, a, b, K, 72, 96)
+    first, then = (synthetic.render(scene, T, K, 72, 96)[0].astype(np.float32) for T in (a, b))
+    v, u = np.mgrid[:72, :96].astype(np.float32)
+    warped = cv2.remap(then, u + flow[..., 0], v + flow[..., 1], cv2.INTER_LINEAR)
+    assert visible.mean() > 0.7
+    assert np.median(np.abs(warped - first)[visible]) < 4
+
+
+def measured_slope(picture):
+    """The exponent s of amplitude ~ frequency**-s, from the rings between 4 and size / 4 cycles."""
+    size = len(picture)
+    amplitude = np.abs(np.fft.fft2(picture - picture.mean()))
+    f = np.hypot(*np.meshgrid(np.fft.fftfreq(size) * size, np.fft.fftfreq(size) * size))
+    rings = np.arange(4, size // 4)
+    means = [amplitude[(f >= r - 0.5) & (f < r + 0.5)].mean() for r in rings]
+    return -np.polyfit(np.log(rings), np.log(means), 1)[0]
+
+
+def test_noise_has_the_spectrum_it_was_asked_for_and_textures_differ_in_it():
+    for slope in (0.5, 1.0, 1.8):
+        np.testing.assert_allclose(measured_slope(cloud(np.random.default_rng(3), 128, slope)), slope, atol=0.08)
+    slopes = [measured_slope(make_texture(np.random.default_rng(i), 128, 'noise').mean(-1)) for i in range(12)]
+    assert np.ptp(slopes) > 0.4 and 0.5 < np.median(slopes) < 2
+
+
+def test_bare_paint_is_nearly_even_and_print_is_dark_on_light_or_light_on_dark():
+    for i in range(4):
+        plain = make_texture(np.random.default_rng(i), 128, 'plain').astype(float)
+        assert plain.std() < 0.06 * plain.mean()
+        text = make_texture(np.random.default_rng(i), 128, 'text').astype(float)
+        assert text.std() > 0.15 * text.mean()
+    assert set(PATTERNS) <= set(synthetic.default_bank(64).groups)
+
+
+def test_a_hand_held_camera_often_looks_at_what_lies_near():
+    bank = synthetic.texture_bank(0, size=16, each=1)
+    v, u = (a.ravel().astype(np.float32) for a in np.mgrid[4:72:16, 4:96:16])
+    near = []
+    for seed in range(8):
+        scene = synthetic.make_scene(seed, 'room', bank)
+        T_world_cam = synthetic.make_path(scene, seed, 1, motion='hand')[0]
+        near.append(np.median(synthetic.trace(scene, T_world_cam, K, u, v)[0]))
+    assert np.median(near) < 2.5 and min(near) > 0.3

@@ -24,14 +24,26 @@ def table(b: Builder) -> None:
 
 
 def chair(b: Builder) -> None:
-    r, skin = b.rng, b.skin('wood', 'noise')
-    w, h, leg = r.uniform(0.19, 0.26), r.uniform(0.4, 0.48), r.uniform(0.012, 0.025)
-    b.add(BOX, 0, 0, h, w, w, 0.025, **skin)
-    b.add(BOX, 0, -w, h + 0.28, w, 0.015, r.uniform(0.12, 0.25), **skin)
-    for sx in (-1, 1):
-        for sy in (-1, 1):
-            top = h if sy > 0 else h + 0.3
-            b.add(BOX, sx * (w - 0.02), sy * (w - 0.02), top / 2, leg, leg, top / 2, **skin)
+    r, skin = b.rng, b.skin('wood', 'wood', 'plain')
+    w, h, leg = r.uniform(0.19, 0.26), r.uniform(0.4, 0.48), r.uniform(0.01, 0.025)
+    kind = r.random()
+    if kind < 0.3:  # bent steel tube
+        steel = b.paint(np.full(3, r.uniform(0.03, 0.6)))
+        for s in (-w, w):
+            b.sweep([(s, w, 0.02), (s, -w, 0.02), (s, -w * 0.9, h), (s, -w, h + 0.4)], leg * 0.7, 3, **steel)
+            b.sweep([(s, w, 0.02), (s, w, h - 0.03), (s, -w * 0.8, h - 0.03)], leg * 0.7, 2, **steel)
+    else:
+        for sx in (-1, 1):
+            for sy in (-1, 1):
+                top = h if sy > 0 else h + 0.4
+                b.add(BOX, sx * (w - 0.02), sy * (w - 0.02), top / 2, leg, leg, top / 2, **skin)
+    b.add(BOX, 0, 0, h, w, w, 0.02, **(b.skin('cloth', 'plain') if r.random() < 0.4 else skin))
+    if kind < 0.65:
+        b.add(BOX, 0, -w, h + 0.3, w, 0.012, r.uniform(0.08, 0.2), **skin)
+    else:  # slats
+        for x in np.linspace(-w, w, int(r.integers(4, 8)))[1:-1]:
+            b.bar((x, -w + 0.02, h), (x, -w + 0.02, h + 0.38), 0.008, **skin)
+        b.add(BOX, 0, -w + 0.02, h + 0.39, w, 0.015, 0.03, **skin)
 
 
 def shelf(b: Builder) -> None:
@@ -102,10 +114,60 @@ def bed(b: Builder) -> None:
 
 
 def lamp(b: Builder) -> None:
-    r, skin, h = b.rng, b.skin('noise'), b.rng.uniform(1.2, 1.8)
+    """A floor lamp: upright, or with an arm that bends over."""
+    r, skin, h, wide = b.rng, b.skin('plain'), b.rng.uniform(1.2, 1.8), b.rng.uniform(0.1, 0.22)
     b.add(TUBE, 0, 0, 0.015, 0.14, 0.14, 0.015, **skin)
-    b.add(TUBE, 0, 0, h / 2, 0.012, 0.012, h / 2, **skin)
-    b.add(TUBE, 0, 0, h, 0.16, 0.16, r.uniform(0.1, 0.16), glow=0.7, **b.skin('noise'))
+    x = r.uniform(0.3, 0.7) if r.random() < 0.35 else 0.0
+    b.sweep([(0, 0, 0), (-0.2 * x, 0, h * 0.7), (0.5 * x, 0, h * 1.08), (x, 0, h)], 0.011, 3, **skin)
+    shade = b.paint(np.full(3, r.uniform(0.5, 0.95)))
+    b.revolve([(h - r.uniform(0.15, 0.3), wide), (h, wide * r.uniform(0.3, 1))], x=x, glow=r.uniform(0, 0.9), **shade)
+
+
+def rail(b: Builder, length: float) -> None:
+    """A railing along x: a handrail on thin rods, or wires between posts."""
+    skin, h = b.paint(np.full(3, b.rng.choice([0.03, 0.3, 0.7]))), b.rng.uniform(0.9, 1.1)
+    b.bar((-length / 2, 0, h), (length / 2, 0, h), 0.022, **skin)
+    if b.rng.random() < 0.6:
+        b.bar((-length / 2, 0, 0.1), (length / 2, 0, 0.1), 0.012, **skin)
+        for x in np.arange(-length / 2, length / 2, b.rng.uniform(0.1, 0.18)):
+            b.bar((x, 0, 0.1), (x, 0, h), 0.007, **skin)
+    else:
+        for z in np.linspace(0.15, 0.85, 5) * h:
+            b.bar((-length / 2, 0, z), (length / 2, 0, z), 0.004, **skin)
+        for x in np.linspace(-length / 2, length / 2, max(int(length), 2)):
+            b.bar((x, 0, 0), (x, 0, h), 0.02, **skin)
+
+
+def stairs(b: Builder) -> None:
+    """A flight of steps up +x with a handrail."""
+    skin, steps = b.skin('wood', 'plain', 'ground', 'tiles'), int(b.rng.integers(3, 14))
+    rise, run, wide = b.rng.uniform(0.15, 0.19), b.rng.uniform(0.25, 0.32), b.rng.uniform(0.4, 0.8)
+    for k in range(steps):
+        b.add(BOX, k * run, 0, (k + 1) * rise / 2, run / 2, wide, (k + 1) * rise / 2, **skin)
+    post = b.paint(np.full(3, b.rng.choice([0.03, 0.3, 0.6])))
+    for k in range(0, steps, 2):
+        b.bar((k * run, wide - 0.05, (k + 1) * rise), (k * run, wide - 0.05, (k + 1) * rise + 0.9), 0.01, **post)
+    top = (steps - 1) * run
+    b.bar((0, wide - 0.05, rise + 0.9), (top, wide - 0.05, steps * rise + 0.9), 0.02, **post)
+
+
+def bicycle(b: Builder, velocity: float = 0.0) -> None:
+    """A bicycle along x, of thin bars."""
+    skin, dark = b.paint(), b.paint(np.full(3, 0.03))
+    moving = dict(velocity=yawed(b.yaw) @ np.array([velocity, 0, 0]))
+    a = np.linspace(0, 2 * np.pi, 15)
+    for x in (-0.52, 0.52):
+        rim = np.stack([x + 0.33 * np.cos(a), 0 * a, 0.34 + 0.33 * np.sin(a)], 1)
+        for k in range(14):
+            b.bar(rim[k], rim[k + 1], 0.015, **dark, **moving)
+        for k in range(0, 14, 2):
+            b.bar((x, 0, 0.34), rim[k], 0.002, **dark, **moving)
+    seat, crank, head = (-0.2, 0, 0.85), (-0.08, 0, 0.3), (0.35, 0, 0.85)
+    for p, q in ((seat, crank), (crank, head), (seat, head), (crank, (-0.52, 0, 0.34)), (seat, (-0.52, 0, 0.34))):
+        b.bar(p, q, 0.016, **skin, **moving)
+    b.bar((0.52, 0, 0.34), (0.33, 0, 1.0), 0.014, **skin, **moving)
+    b.sweep([(0.2, -0.25, 0.98), (0.36, 0, 1.02), (0.2, 0.25, 0.98)], 0.012, 2, **dark, **moving)
+    b.add(BALL, -0.22, 0, 0.92, 0.13, 0.06, 0.03, **dark, **moving)
 
 
 def plant(b: Builder) -> None:

@@ -66,9 +66,7 @@ def _sink(b: Builder, steel: dict) -> None:
     b.add(BOX, 0, 0, 0.003, 0.24, 0.2, 0.003, **steel)
     b.add(BOX, 0, 0.01, 0.005, 0.2, 0.16, 0.003, **{**steel, 'tint': steel['tint'] * 0.35})
     h = b.rng.uniform(0.15, 0.32)
-    b.bar((0, -0.2, 0), (0, -0.2, h), 0.012, **steel)
-    b.bar((0, -0.2, h), (0, -0.02, h + 0.02), 0.011, **steel)
-    b.bar((0, -0.02, h + 0.02), (0, -0.01, h - 0.05), 0.011, **steel)
+    b.sweep([(0, -0.2, 0), (0, -0.2, h * 0.8), (0, -0.11, h), (0, -0.02, h * 0.7)], 0.011, 3, **steel)
 
 
 def _stove(b: Builder) -> None:

@@ -20,7 +20,10 @@ THINGS: dict[str, Callable[[Builder], None]] = {
     'lamp': roadside.street_lamp,
     'sign': roadside.sign,
     'bin': roadside.bin_or_bollard,
+    'cone': roadside.cone,
     'pole': furniture.pole,
+    'bicycle': furniture.bicycle,
+    'stairs': furniture.stairs,
     'person': furniture.person,
     'stuff': furniture.stuff,
     'table': furniture.table,
@@ -30,9 +33,8 @@ THINGS: dict[str, Callable[[Builder], None]] = {
 def _daylight(scene: Scene, rng: np.random.Generator) -> None:
     """A sky, blue or overcast, and the sun, bright or veiled."""
     overcast = rng.random() < 0.35
-    scene.sky = np.stack(
-        [rng.uniform(0.8, 1.8) * np.array([1.0, 1.0, 1.03]), rng.uniform(0.3, 1.1) * np.array([0.45, 0.7, 1.1])]
-    )
+    haze, blue = rng.uniform(0.8, 1.8) * np.array([0.9, 0.97, 1.05]), rng.uniform(0.3, 1.2) * np.array([0.25, 0.5, 1.1])
+    scene.sky = np.stack([haze, blue])
     if overcast:
         scene.sky[1] = scene.sky[0] * rng.uniform(0.6, 1.1)
     a, up = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.2)
@@ -72,17 +74,17 @@ def _lane_marks(b: Builder, half_road: float, lanes: int) -> None:
     wide, dash, gap = rng.uniform(0.05, 0.09), rng.uniform(1.0, 2.0), rng.uniform(3, 9)
     for x in np.linspace(-half_road, half_road, lanes + 1)[1:-1]:
         if rng.random() < 0.3:
-            b.add(BOX, x, 0, -0.486, wide, 400, 0.5, **middle)
+            b.add(BOX, x, 0, 0.013, wide, 400, 0.003, **middle)
             continue
         for y in np.arange(-18, 90, 2 * dash + gap):
-            b.add(BOX, x, y, -0.486, wide, dash, 0.5, **middle)
+            b.add(BOX, x, y, 0.013, wide, dash, 0.003, **middle)
     if rng.random() < 0.6:
         for side in (-1, 1):
-            b.add(BOX, side * (half_road - 0.3), 0, -0.486, wide, 400, 0.5, **white)
+            b.add(BOX, side * (half_road - 0.3), 0, 0.013, wide, 400, 0.003, **white)
     if rng.random() < 0.25:  # a crossing
         y = rng.uniform(5, 40)
         for x in np.arange(-half_road + 0.4, half_road, 1.0):
-            b.add(BOX, x, y, -0.486, 0.25, 1.5, 0.5, **white)
+            b.add(BOX, x, y, 0.013, 0.25, 1.5, 0.003, **white)
 
 
 def _pavement(b: Builder, side: int, half_road: float, kind: str) -> None:
@@ -109,9 +111,11 @@ def _pavement(b: Builder, side: int, half_road: float, kind: str) -> None:
                 (roadside.tree if rng.random() < 0.7 else roadside.bush)(place)
         y += 2 * front
     for y in np.arange(-18, 80, rng.uniform(6, 16)):
-        thing = str(rng.choice(['tree', 'lamp', 'lamp', 'pole', 'person', 'person', 'sign', 'bin']))
+        thing = str(rng.choice(['tree', 'lamp', 'lamp', 'pole', 'person', 'person', 'sign', 'bin', 'bicycle', 'cone']))
         turned = np.pi / 2 * side if thing == 'lamp' else 0.0
         THINGS[thing](b.place(side * (half_road + rng.uniform(0.4, 0.8)), y + rng.uniform(-2, 2), 0.12, turned))
+    if rng.random() < 0.25:
+        roadside.wires(b.place(side * (half_road + wide * 0.8), 30, 0.12, np.pi / 2), 100)
     parked = rng.uniform(0, 0.95)
     for y in np.arange(-15, 75, rng.uniform(5.2, 7.0)):
         if rng.random() < parked:
@@ -137,6 +141,8 @@ def _verge(b: Builder, side: int, half_road: float, highway: bool) -> None:
             roadside.house(b, rng.uniform(3, 6), rng.uniform(3, 6), rng.uniform(3, 8))
         else:
             THINGS[thing](b)
+    if rng.random() < 0.3:
+        roadside.wires(b.place(side * (half_road + 3), 30, 0, np.pi / 2), 100)
     for _ in range(int(rng.integers(0, 4))):
         size = rng.uniform(20, 90)
         b.place(side * (size * 1.3 + rng.uniform(30, 200)), rng.uniform(20, 400), -0.1 * size)
@@ -159,8 +165,8 @@ def make_terrain(rng: np.random.Generator, bank: Textures) -> Scene:
         r, a, size = rng.uniform(20, 200), rng.uniform(0, 2 * np.pi), rng.uniform(8, 60)
         b.place(r * np.cos(a), r * np.sin(a), -0.1 * size, rng.uniform(0, 6))
         b.add(BALL, 0, 0, 0, size, size * rng.uniform(0.5, 2), size * rng.uniform(0.2, 0.6), **ground)
-    wild = ['tree', 'tree', 'bush', 'rock', 'rock', 'stuff', 'person', 'sign', 'lamp', 'table', 'car']
-    share = np.array([0.2, 0.12, 0.16, 0.12, 0.1, 0.06, 0.08, 0.04, 0.04, 0.04, 0.04])
+    wild = ['tree', 'bush', 'rock', 'stuff', 'person', 'sign', 'lamp', 'table', 'car', 'bicycle', 'stairs']
+    share = np.array([0.32, 0.16, 0.2, 0.06, 0.08, 0.03, 0.03, 0.04, 0.03, 0.03, 0.02])
     for thing in rng.choice(wild, rng.integers(14, 40), p=share):
         r, a = 3 + 42 * rng.random() ** 1.5, rng.uniform(0, 2 * np.pi)
         THINGS[str(thing)](b.place(r * np.cos(a), r * np.sin(a), 0, rng.uniform(0, 6)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_ros.training.synthetic.lens import look, make_K
-from depth_ros.training.synthetic.render import trace
+from depth_ros.training.synthetic.rays import trace
 from depth_ros.training.synthetic.scene import BALL, SHELL, Scene
 
 
@@ -37,14 +37,15 @@ USUAL = {'street': ['drive', 'drive', 'drive', 'walk', 'turn', 'hand'], 'terrain
 
 def clearance(scene: Scene, points: np.ndarray) -> float:
     """Return a lower bound [m] of the distance from points (N, 3) to the solids; below zero means inside one."""
-    nearest = np.inf
-    for s in scene.solids:
-        inside = np.abs((points - s.centre) @ s.R) - s.half
-        if s.shape == BALL:
-            inside = (np.linalg.norm((inside + s.half) / s.half, axis=1, keepdims=True) - 1) * s.half.min()
-        distance = -inside.max() if s.shape == SHELL else inside.max(1).min()
-        nearest = min(nearest, distance)
-    return float(nearest)
+    half = np.array([s.half for s in scene.solids])[:, None]  # (n, 1, 3)
+    offset = points - np.array([s.centre for s in scene.solids])[:, None]
+    local = np.abs(offset @ np.array([s.R for s in scene.solids]))  # (n, N, 3)
+    outside = (local - half).max(2)
+    shape = np.array([s.shape for s in scene.solids])
+    ball, shell = shape == BALL, shape == SHELL
+    outside[ball] = (np.linalg.norm(local[ball] / half[ball], axis=2) - 1) * half[ball].min(2)
+    outside[shell] *= -1
+    return float(outside.min())
 
 
 def make_path(scene: Scene, seed: int, frames: int, rate_hz: float = 30.0, motion: str | None = None) -> np.ndarray:

@@ -131,7 +131,8 @@ def _leaf(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _ground(rng: np.random.Generator, size: int) -> np.ndarray:
     """Grass, gravel, asphalt: fine and coarse flecks, no direction."""
-    return 0.5 + rng.uniform(0.05, 0.35) * cloud(rng, size, rng.uniform(0.2, 0.6)) + 0.2 * cloud(rng, size, 1.6)
+    fine, coarse = cloud(rng, size, rng.uniform(0.2, 0.6)), cloud(rng, size, 1.3)
+    return 0.5 + rng.uniform(0.05, 0.35) * fine + rng.uniform(0.02, 0.15) * coarse
 
 
 PATTERNS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -164,8 +165,8 @@ def _colours(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarra
     if kind == 'text':
         paper, ink = np.array([0.93, 0.92, 0.9]), rng.uniform(0.02, 0.3, 3)
         return (paper, ink) if rng.random() < 0.8 else (rng.uniform(0, 1, 3), paper)
-    base = rng.uniform(0.3, 0.9) * (1 + rng.uniform(0.02, 0.3) * rng.uniform(-1, 1, 3))
-    return base, np.clip(base * rng.uniform(0.4, 1.5) * (1 + 0.2 * rng.uniform(-1, 1, 3)), 0, 1)
+    base = rng.uniform(0.3, 0.9) * (1 + rng.uniform(0.02, 0.18) * rng.uniform(-1, 1, 3))
+    return base, np.clip(base * rng.uniform(0.4, 1.5) * (1 + 0.15 * rng.uniform(-1, 1, 3)), 0, 1)
 
 
 def make_texture(rng: np.random.Generator, size: int, kind: str) -> np.ndarray:

@@ -25,9 +25,8 @@ def tree(b: Builder) -> None:
     for _ in range(r.integers(0, 4)):
         b.bar((0, 0, h * r.uniform(0.8, 1.8)), (*r.normal(0, 0.5 * h, 2), h * r.uniform(2.0, 3.0)), 0.04, **bark)
     if r.random() < 0.25:  # a conifer: a pile of discs
-        for k in range(6):
-            half = h * (0.75 - 0.11 * k)
-            b.add(BALL, 0, 0, h * (0.9 + 0.45 * k), half, half, h * 0.35, **leaves)
+        for k in range(5):
+            b.revolve([(h * (0.5 + 0.5 * k), h * (0.8 - 0.14 * k)), (h * (1.3 + 0.5 * k), h * 0.1)], **leaves)
         return
     for _ in range(r.integers(5, 12)):
         x, y, z = r.normal(0, 0.4 * h, 3)
@@ -77,6 +76,7 @@ def car(b: Builder, velocity: float = 0.0) -> None:
         b.add(BALL, 0, 0, 0.85, long * 0.98, wide, 0.25, **body, **moving)
         b.add(BOX, -0.15, 0, 0.95 + top, long * 0.5, wide * 0.88, top, **dark, **moving)
         b.add(BOX, -0.2, 0, 0.97 + 2 * top, long * 0.42, wide * 0.84, 0.04, **body, **moving)
+    b.add(BOX, 0, 0, 0.02, long * 0.97, wide * 0.95, 0.004, **b.paint(np.full(3, 0.02)), **moving)  # its own shade
     for sx in (-1, 1):
         for sy in (-1, 1):
             b.add(TUBE, sx * long * 0.62, sy * wide * 0.92, 0.32, 0.32, 0.32, 0.1, R=TIP, **dark, **moving)
@@ -121,6 +121,26 @@ def _windows(b: Builder, hx: float, hy: float, h: float) -> None:
         for y in (2 * np.arange(n) + 1 - n) * hy / n:
             b.add(BOX, 0, y, z, hx + 0.02, 0.55, 0.75, **frame)
             b.add(BOX, 0, y, z, hx + 0.04, 0.48, 0.68, **pane)
+
+
+def wires(b: Builder, length: float) -> None:
+    """Poles along x with a cross arm, and wires that hang between them."""
+    skin, dark = b.paint(np.array([0.3, 0.25, 0.2])), b.paint(np.full(3, 0.02))
+    gap, h = b.rng.uniform(18, 30), b.rng.uniform(5, 8)
+    for x in np.arange(-length / 2, length / 2, gap):
+        b.bar((x, 0, 0), (x, 0, h), 0.12, **skin)
+        b.add(BOX, x, 0, h - 0.4, 0.06, 0.9, 0.06, **skin)
+        for y in (-0.8, 0, 0.8):
+            sag = [(x + k * gap / 4, y, h - 0.3 - 0.8 * (1 - (k / 2 - 1) ** 2)) for k in range(5)]
+            b.sweep(sag, 0.015, 1, **dark)
+
+
+def cone(b: Builder) -> None:
+    """A traffic cone."""
+    h, orange = b.rng.uniform(0.45, 0.75), b.paint(np.array([0.85, 0.2, 0.03]))
+    b.add(BOX, 0, 0, 0.02, 0.5 * h / 2, 0.5 * h / 2, 0.02, **orange)
+    b.revolve([(0.04, 0.2 * h), (h, 0.04)], **orange)
+    b.revolve([(0.4 * h, 0.145 * h), (0.6 * h, 0.11 * h)], **b.paint(np.full(3, 0.9)))
 
 
 def street_lamp(b: Builder) -> None:

@@ -12,19 +12,24 @@ from depth_ros.training.synthetic.scene import BALL, BOX, SHELL, TUBE, Scene, ya
 from depth_ros.training.synthetic.tabletop import lay
 from depth_ros.training.synthetic.textures import Textures
 
+# fmt: off
 ALONG_WALLS = {
     'living': ['cabinet', 'shelf', 'shelf', 'sofa', 'sofa', 'table', 'lamp', 'plant', 'stuff', ''],
     'kitchen': ['cabinet', 'shelf', 'table', 'plant', 'stuff', ''],
     'office': ['desk', 'desk', 'desk', 'cabinet', 'shelf', 'plant', ''],
     'bedroom': ['bed', 'bed', 'cabinet', 'cabinet', 'desk', 'shelf', 'lamp', 'stuff', ''],
 }
+ALONG_CORRIDOR = ['door', 'door', 'rail', 'picture', 'cabinet', 'pillar', 'plant', 'shelf', 'stuff', 'window', 'stairs', '']
 IN_THE_MIDDLE = {
-    'living': ['table', 'chair', 'stuff', 'plant', 'lamp', 'pole', 'sofa', 'table', 'chair', 'person'],
+    'living': ['table', 'table', 'chair', 'chair', 'stuff', 'plant', 'lamp', 'pole', 'sofa', 'stairs', 'bicycle', 'person'],
     'kitchen': ['dining', 'dining', 'island', 'chair', 'chair', 'stuff', 'person'],
-    'office': ['table', 'desk', 'office_chair', 'office_chair', 'office_chair', 'desk', 'dining', 'person'],
+    'office': ['table', 'desk', 'desk', 'dining', 'office_chair', 'office_chair', 'office_chair', 'person'],
     'bedroom': ['stuff', 'stuff', 'chair', 'chair', 'table', 'plant', 'person'],
 }
-FURNITURE = ('table', 'chair', 'shelf', 'cabinet', 'sofa', 'bed', 'lamp', 'plant', 'stuff', 'pole', 'person')
+FURNITURE = (
+    'table', 'chair', 'shelf', 'cabinet', 'sofa', 'bed', 'lamp', 'plant', 'stuff', 'pole', 'person', 'stairs', 'bicycle',
+)
+# fmt: on
 PIECES: dict[str, Callable[[Builder], None]] = {
     **{name: getattr(furniture, name) for name in FURNITURE},
     **{name: getattr(kitchen, name) for name in ('desk', 'dining', 'island', 'office_chair')},
@@ -177,9 +182,7 @@ def make_corridor(rng: np.random.Generator, bank: Textures) -> Scene:
     door, step = b.skin('wood', 'plain'), rng.uniform(1.5, 4.0)
     for y in np.arange(-d / 2 + 1, d / 2 - 1, step):
         for side in (-1, 1):
-            thing = str(
-                rng.choice(['door', 'door', 'pillar', 'picture', 'cabinet', 'stuff', 'plant', 'shelf', 'window', ''])
-            )
+            thing = str(rng.choice(ALONG_CORRIDOR))
             b.place(side * w / 2, y + rng.uniform(-0.4, 0.4), 0, np.pi / 2 * side)  # local +y looks into the corridor
             if thing == 'door':
                 b.add(BOX, 0, 0, 1.0, 0.45, rng.uniform(0.01, 0.06), 1.0, **door)
@@ -189,6 +192,8 @@ def make_corridor(rng: np.random.Generator, bank: Textures) -> Scene:
                 b.picture(0, 0.02, 1.6, rng.uniform(0.2, 0.5), 0.015, rng.uniform(0.2, 0.4))
             elif thing == 'window':
                 _window(b)
+            elif thing == 'rail':
+                furniture.rail(b.child(0, 0.08, 0), step)
             elif thing:
                 b.at = b.at + yawed(b.yaw) @ np.array([0, 0.3, 0])
                 PIECES[thing](b)

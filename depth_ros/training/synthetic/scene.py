@@ -10,13 +10,13 @@ from depth_ros.training.synthetic.textures import Textures
 
 KINDS = ('room', 'corridor', 'street', 'terrain')
 NEAR_M = 0.05
-BOX, BALL, TUBE, SHELL = range(4)
+BOX, BALL, TUBE, SHELL, CONE = range(5)
 
 
 @dataclass
 class Solid:
     """One convex solid (or the inside of a box): |local| <= half along each local axis, local = R.T @ (world -
-    centre)."""
+    centre). A tube's and a cone's axis is z; a cone is broadest at its bottom."""
 
     shape: int
     centre: np.ndarray  # (3,) m
@@ -26,6 +26,8 @@ class Solid:
     tile_m: np.ndarray = field(default_factory=lambda: np.ones(3))
     tint: np.ndarray = field(default_factory=lambda: np.ones(3))
     glow: float = 0.0
+    gloss: float = 0.0  # strength of the highlight
+    taper: float = 1.0  # of a cone: its radius at the top (+z) as a share of that at the bottom, 0..1
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(3))  # m/s
 
 

@@ -58,16 +58,16 @@ def default_bank(size: int = 256) -> Textures:
 
 def sample(bank: Textures, index: np.ndarray, u: np.ndarray, v: np.ndarray, lod: np.ndarray) -> np.ndarray:
     """Return texture colours (N, 3) float32 0..255 at (u, v), in tiles, trilinear between the mipmap levels."""
-    n, width = u.size, 1024
-    grid = [np.pad(a.astype(np.float32), (0, -n % width)).reshape(-1, width) for a in (index, u % 1, v % 1, lod)]
-    index, u, v, lod = grid
-    lod = np.clip(lod, 0, len(bank.levels) - 1)
-    colour = np.zeros((*u.shape, 3), np.float32)
+    index, u, v = (a.astype(np.float32) for a in (index, u % 1, v % 1))
+    lod = np.clip(lod.astype(np.float32), 0, len(bank.levels) - 1)
+    colour = np.zeros((u.size, 3), np.float32)
     for level, atlas in enumerate(bank.levels):
         weight = 1 - np.abs(lod - level)
-        if not (weight > 0).any():
+        some = np.flatnonzero(weight > 0)
+        if not some.size:
             continue
         size = bank.size >> level
-        sampled = cv2.remap(atlas, u * size + 0.5, index * (size + 2) + v * size + 0.5, cv2.INTER_LINEAR)
-        colour += np.maximum(weight, 0)[..., None] * sampled
-    return colour.reshape(-1, 3)[:n]
+        column, row = u[some] * size + 0.5, index[some] * (size + 2) + v[some] * size + 0.5
+        x, y = (np.pad(a, (0, -some.size % 1024)).reshape(-1, 1024) for a in (column, row))  # cv2 wants them so
+        colour[some] += weight[some, None] * cv2.remap(atlas, x, y, cv2.INTER_LINEAR).reshape(-1, 3)[: some.size]
+    return colour
