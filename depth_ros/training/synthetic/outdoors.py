@@ -39,14 +39,14 @@ def _daylight(scene: Scene, rng: np.random.Generator) -> None:
         scene.sky[1] = scene.sky[0] * rng.uniform(0.6, 1.1)
     a, up = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.2)
     sun = 300.0 * np.array([np.cos(a) * np.cos(up), np.sin(a) * np.cos(up), np.sin(up)])
-    scene.lights = [(sun, (0.35 if overcast else 1.0) * rng.uniform(0.8, 1.9) * np.array([1.05, 1.0, 0.9]))]
+    scene.lights = [(sun, (0.35 if overcast else 1.0) * rng.uniform(1.0, 2.4) * np.array([1.05, 1.0, 0.9]))]
 
 
 def make_street(rng: np.random.Generator, bank: Textures) -> Scene:
     """A road along y: in town with pavements, parked cars and house fronts, in the country, or a highway."""
     kind = str(rng.choice(['town', 'suburb', 'country', 'highway'], p=[0.4, 0.3, 0.15, 0.15]))
     half_road = rng.uniform(6, 12) if kind == 'highway' else rng.uniform(2.7, 6.0)
-    scene = Scene('street', bank, np.array([[-half_road, -20, 0], [half_road, 30, 3]]), ambient=rng.uniform(0.35, 0.7))
+    scene = Scene('street', bank, np.array([[-half_road, -20, 0], [half_road, 30, 3]]), ambient=rng.uniform(0.2, 0.55))
     _daylight(scene, rng)
     b = Builder(scene, rng)
     b.add(BOX, 0, 0, -0.5, 900, 900, 0.5, **b.paint(green(b), 'ground', rng.uniform(2, 5)))
@@ -151,7 +151,7 @@ def _verge(b: Builder, side: int, half_road: float, highway: bool) -> None:
 
 def make_terrain(rng: np.random.Generator, bank: Textures) -> Scene:
     """Open ground, meadow, park, wood or desert, with hills, rocks, trees, paths, posts and a hut."""
-    scene = Scene('terrain', bank, np.array([[-12, -12, 0], [12, 12, 6]]), ambient=rng.uniform(0.35, 0.7))
+    scene = Scene('terrain', bank, np.array([[-12, -12, 0], [12, 12, 6]]), ambient=rng.uniform(0.2, 0.55))
     _daylight(scene, rng)
     b = Builder(scene, rng)
     dry = rng.uniform(0.15, 0.7) * np.array([1.0, rng.uniform(0.75, 1.0), rng.uniform(0.5, 0.95)])

@@ -165,7 +165,8 @@ def _colours(rng: np.random.Generator, kind: str) -> tuple[np.ndarray, np.ndarra
     if kind == 'text':
         paper, ink = np.array([0.93, 0.92, 0.9]), rng.uniform(0.02, 0.3, 3)
         return (paper, ink) if rng.random() < 0.8 else (rng.uniform(0, 1, 3), paper)
-    base = rng.uniform(0.3, 0.9) * (1 + rng.uniform(0.02, 0.18) * rng.uniform(-1, 1, 3))
+    tinge = rng.uniform(0.02, 0.25) * np.sort(rng.uniform(-1, 1, 3))
+    base = rng.uniform(0.3, 0.9) * (1 + (tinge[::-1] if rng.random() < 0.7 else rng.permutation(tinge)))  # mostly warm
     return base, np.clip(base * rng.uniform(0.4, 1.5) * (1 + 0.15 * rng.uniform(-1, 1, 3)), 0, 1)
 
 

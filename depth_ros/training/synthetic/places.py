@@ -23,11 +23,11 @@ def make_scene(seed: int, kind: str = 'room', bank: Textures | None = None) -> S
     build = {'room': make_room, 'corridor': make_corridor, 'street': make_street, 'terrain': make_terrain}[kind]
     scene = build(rng, bank or default_bank())
     scene.shadow = shadow_map(scene, 512)
-    _expose(scene, seed, rng.uniform(0.3, 0.65))
+    _expose(scene, seed, rng.uniform(0.3, 0.65), rng.uniform(1.0, 1.5))
     return scene
 
 
-def _expose(scene: Scene, seed: int, grey: float) -> None:
+def _expose(scene: Scene, seed: int, grey: float, contrast: float) -> None:
     """Set the exposure so that two thumbnails of the scene come out at this mean grey (0..1), as a camera would; the sky
     counts half."""
     v, u = (a.ravel().astype(np.float32) for a in np.mgrid[:15, :20])
@@ -38,4 +38,5 @@ def _expose(scene: Scene, seed: int, grey: float) -> None:
         grey_of = np.sqrt(np.clip(shade(scene, T, K, u, v, depth, which), 0, 2).mean(1))
         seen.append(np.average(grey_of, weights=np.where(which < 0, 0.5, 1.0)))
     linear = float(np.mean(seen)) ** 2
+    scene.contrast = contrast
     scene.exposure = float(np.clip(grey**2 / max(linear, 1e-3), 0.5, 4.0))

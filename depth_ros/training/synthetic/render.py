@@ -59,7 +59,8 @@ def shade(
     if scene.sky is not None:  # haze
         haze = 1 - np.exp(-z / 900)
         colour[on] += haze[:, None] * (scene.sky[0].astype(np.float32) * 0.6 - colour[on])
-    return colour * np.float32(scene.exposure)
+    colour *= np.float32(scene.exposure)
+    return colour if scene.contrast == 1 else 0.2 * np.maximum(5 * colour, 0) ** np.float32(scene.contrast)
 
 
 # Sums over three columns, written out: numpy's reductions along so short an axis are slow.

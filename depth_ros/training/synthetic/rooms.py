@@ -40,7 +40,7 @@ def make_room(rng: np.random.Generator, bank: Textures) -> Scene:
     style = str(rng.choice(list(ALONG_WALLS), p=[0.32, 0.28, 0.26, 0.14]))
     w, d = np.exp(rng.uniform(np.log(2.4), np.log(7.0), 2))
     h = rng.uniform(2.3, 3.1)
-    scene = Scene('room', bank, np.array([[-w / 2, -d / 2, 0], [w / 2, d / 2, h]]), ambient=rng.uniform(0.25, 0.6))
+    scene = Scene('room', bank, np.array([[-w / 2, -d / 2, 0], [w / 2, d / 2, h]]), ambient=rng.uniform(0.12, 0.45))
     b = Builder(scene, rng)
     door = _walls(b, w, d, h)
     sides = [(0, -d / 2, 0.0, w), (0, d / 2, np.pi, w), (w / 2, 0, np.pi / 2, d), (-w / 2, 0, -np.pi / 2, d)]
@@ -59,9 +59,10 @@ def make_room(rng: np.random.Generator, bank: Textures) -> Scene:
         b.add(BALL, 0, 0, h - 0.6, *rng.uniform(0.08, 0.2, 3), glow=1.0, **b.paint(np.full(3, 0.8)))
     if rng.random() < 0.2:
         furniture.person(b.place(*(rng.uniform(-0.4, 0.4, 2) * [w, d]), 0, rng.uniform(0, 6)), rng.uniform(0.2, 1.0))
+    warm = 1 + rng.uniform(-0.2, 1.0) * np.array([0.2, 0.0, -0.35])
     for _ in range(int(rng.integers(1, 4))):
         where = np.array([*(rng.uniform(-0.4, 0.4, 2) * [w, d]), h - 0.1])
-        scene.lights.append((where, rng.uniform(1.0, 2.5) * (1 + 0.15 * rng.uniform(-1, 1, 3)) * [1.05, 1.0, 0.92]))
+        scene.lights.append((where, rng.uniform(1.0, 2.5) * (1 + 0.1 * rng.uniform(-1, 1, 3)) * warm))
     return scene
 
 
@@ -69,7 +70,8 @@ def _wall_skin(b: Builder) -> dict:
     """Mostly bare paint in a pale colour; else wallpaper, tiles, bricks, boards."""
     rng, skin = b.rng, b.skin('noise', 'noise', 'stripes', 'tiles', 'brick', 'wood', 'cloth', 'photo')
     if rng.random() < 0.72:
-        pale = rng.uniform(0.4, 1.0) * (1 + rng.choice([0.03, 0.03, 0.2]) * rng.uniform(-1, 1, 3))
+        tinge = rng.choice([0.03, 0.1, 0.3]) * np.sort(rng.uniform(-1, 1, 3))
+        pale = rng.uniform(0.4, 1.0) * (1 + (tinge[::-1] if rng.random() < 0.7 else rng.permutation(tinge)))  # mostly warm
         skin = b.paint(pale, str(rng.choice(['plain', 'plain', 'noise'], p=[0.4, 0.4, 0.2])))
     return {**skin, 'tile_m': np.full(3, rng.uniform(1.2, 3.0))}
 
@@ -176,7 +178,7 @@ def _window(b: Builder) -> None:
 
 def make_corridor(rng: np.random.Generator, bank: Textures) -> Scene:
     w, d, h = rng.uniform(1.4, 4.0), rng.uniform(8, 30), rng.uniform(2.2, 3.6)
-    scene = Scene('corridor', bank, np.array([[-w / 2, -d / 2, 0], [w / 2, d / 2, h]]), ambient=rng.uniform(0.25, 0.5))
+    scene = Scene('corridor', bank, np.array([[-w / 2, -d / 2, 0], [w / 2, d / 2, h]]), ambient=rng.uniform(0.12, 0.4))
     b = Builder(scene, rng)
     _walls(b, w, d, h)
     door, step = b.skin('wood', 'plain'), rng.uniform(1.5, 4.0)

@@ -40,6 +40,7 @@ class Scene:
     lights: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # position (3,) m, colour (3,)
     ambient: float = 0.35
     exposure: float = 1.0
+    contrast: float = 1.0  # exponent of light about a mid grey of 0.2
     targets: list[tuple[np.ndarray, float, float]] = field(default_factory=list)  # point [m], seen from yaw +- spread
     sky: np.ndarray | None = None  # (2, 3) colours at horizon and zenith, or None indoors
     shadow: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None  # T_light_world, K, depth map
