@@ -25,7 +25,7 @@ def train(
     ] = None,
     scratch: Annotated[bool, typer.Option('--scratch', help='Start from nothing instead of an ImageNet encoder.')] = False,
     start: Annotated[
-        Path | None, typer.Option(help="Take only the last stage, on clips, with the network of this run's checkpoint.pt.")
+        Path | None, typer.Option(help='Take only the last stage, on clips, from this checkpoint.pt or lite.onnx.')
     ] = None,
     commit: Annotated[str, typer.Option(help='Commit of the code, for the file to name.')] = 'unknown',
 ) -> None:

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDE = 16  # of the tokens; h and w must be multiples of 32
+MOTION_UNIT = 0.1  # rad or stream units, of what the motion head says
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,11 @@ class Attention(nn.Module):
     """Pre-norm attention of `x` (B, N, C) to `x` and, if given, `memory` (B, S, C), then a two-layer network; both
     residual."""
 
-    def __init__(self, channels: int, heads: int):
+    def __init__(self, channels: int, heads: int, remembers: bool = False):
         super().__init__()
         self.heads = heads
-        self.norm, self.norm_memory, self.norm_mlp = (
-            nn.LayerNorm(channels),
-            nn.LayerNorm(channels),
-            nn.LayerNorm(channels),
-        )
+        self.norm, self.norm_mlp = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.norm_memory = nn.LayerNorm(channels) if remembers else None
         self.q, self.kv, self.out = (
             nn.Linear(channels, channels),
             nn.Linear(channels, 2 * channels),
@@ -149,7 +147,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         normed = self.norm(x)
-        source = normed if memory is None else torch.cat([normed, self.norm_memory(memory)], 1)  # (B, N + S, C)
+        source = normed
+        if memory is not None and self.norm_memory is not None:
+            source = torch.cat([normed, self.norm_memory(memory)], 1)  # (B, N + S, C)
         k, v = self.kv(source).chunk(2, -1)
         q, k, v = (self.by_head(a) for a in (self.q(normed), k, v))  # (B, heads, ., C/heads)
         logits = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
@@ -213,7 +213,7 @@ class Geometry(nn.Module):
         votes, weight = self.per_token(torch.cat([f16, folded, at], 1)).flatten(2).split([128, 1], 1)
         pooled = (votes.relu() * weight.softmax(-1)).sum(-1)  # (B, 128)
         embedding = self.to_embedding(pooled) * known[:, None]  # (B, D)
-        motion = self.to_motion(embedding) * known[:, None] * 0.1
+        motion = self.to_motion(embedding) * known[:, None] * MOTION_UNIT
         tokens = f16 + (self.back(embedding) * known[:, None])[:, :, None, None] + self.back_flow(folded)
         return tokens, motion, embedding, flow
 
@@ -267,7 +267,7 @@ class Lite(nn.Module):
         self.geometry = Geometry(cfg)
         self.place = nn.Conv2d(2, c16, 1)  # position -> token
         self.spatial = nn.ModuleList(Attention(c16, cfg.heads) for _ in range(cfg.spatial_blocks))
-        self.temporal = Attention(c16, cfg.heads)
+        self.temporal = Attention(c16, cfg.heads, remembers=True)
         self.age = nn.Parameter(torch.randn(cfg.frames, c16) * 0.02)  # which remembered frame a token is from
         self.decoder = Decoder(cfg)
 
@@ -389,6 +389,8 @@ def export(model: Lite, path, version: str, commit: str = 'unknown') -> None:
         dynamic_axes=axes,
         opset_version=17,
         dynamo=False,
+        training=torch.onnx.TrainingMode.PRESERVE,  # parameters keep their names: training can start from the file
+        do_constant_folding=False,
     )
     graph = onnx.load(str(path))
     cfg = model.cfg

@@ -4,7 +4,7 @@
 1. pictures: single frames of both, small ones first, then at full size; the encoder starts from EfficientNet-Lite0
    trained on ImageNet, its first stages stay as they are;
 2. clips: rendered clips with pose, and photographs seen by a turning camera, still mixed with single pictures (DVD's
-   joint training); the normalisation layers are frozen here.
+   joint training); the normalisation layers are frozen here, and at the end the rotation is fitted in closed form.
 
 After each stage OUT/lite.onnx is a usable network. OUT/checkpoint.pt is written every few minutes; a run started again
 with the same OUT goes on from it and ends with the same bytes as one that was never interrupted, for what step n sees
@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import csv
 import math
-import pickle
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import Process
 from pathlib import Path
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor
 
 from depth_ros.errors import InputError, need
-from depth_ros.models.lite import Lite, LiteConfig, export
+from depth_ros.models.lite import MOTION_UNIT, Lite, LiteConfig, export
 from depth_ros.training import corpus as data
 from depth_ros.training import losses
 
@@ -66,6 +65,7 @@ ENCODER_RATE = 0.25  # of the rate of the rest, which starts from nothing
 LATE = ('geometry', 'temporal', 'age')  # what only clips teach
 PEAK_RATE, LAST_RATE, WARM_UP = 1e-3, 1e-5, 200
 LOG_EVERY, SAVE_EVERY = 50, 200
+FIT_BATCHES = 100
 FARTHEST_M = 80.0
 TEACHERS_EDGES = 0.25  # weight of a teacher's gradients beside exact ones: its edges are soft
 
@@ -86,9 +86,9 @@ def train_lite(
 ) -> Path:
     """Train and return OUT/lite.onnx.
 
-    `length` multiplies the steps of every stage; `without` names INGREDIENTS to leave out; `start` is the checkpoint of
-    another run, whose network takes the last stage only. Raises InputError for an unknown ingredient and for a
-    checkpoint that does not fit.
+    `length` multiplies the steps of every stage; `without` names INGREDIENTS to leave out; `start` is the checkpoint
+    or the lite.onnx of another run, whose network takes the last stage only. Raises InputError for an unknown
+    ingredient and for a file that does not fit.
     """
     if unknown := sorted(set(without) - set(INGREDIENTS)):
         raise InputError(f'cannot train without {", ".join(unknown)}; can be left out: {", ".join(INGREDIENTS)}')
@@ -114,7 +114,11 @@ def train_lite(
         end += stage.steps
         if run.step < end:
             run.train(stage, data_of(stage, world, photos, seed, range(run.step, end)))
-            export(run.averaged(), out / 'lite.onnx', version=f'{stage.name}-{run.step}', commit=commit)
+            network = run.averaged()
+            if max(stage.frames) > 1 and cfg.gem:
+                clips = replace(stage, frames=stage.frames[1:] or stage.frames)
+                fit_rotation(network, data_of(clips, world, photos, seed, range(end, end + min(FIT_BATCHES, stage.steps))))
+            export(network, out / 'lite.onnx', version=f'{stage.name}-{run.step}', commit=commit)
             plot(out / 'log.csv')
     return out / 'lite.onnx'
 
@@ -278,14 +282,48 @@ def _running_average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor
     return averaged + (1 - decay) * (current - averaged) if current.is_floating_point() else current
 
 
-def start_from_run(model: Lite, checkpoint: Path) -> None:
-    """Fill the network with the running average of another run's checkpoint. Raises InputError if it does not fit."""
+@torch.no_grad()
+def fit_rotation(model: Lite, batches: Iterable[dict[str, Tensor]], ridge: float = 1e-3) -> None:
+    """Fit the last layer of the motion head, as far as it gives rotation, to clips by least squares.
+
+    Descent leaves it short: it learns which way the camera turns long before it learns how far.
+    """
+    products: list[Tensor] = []
+    for batch in batches:
+        told = model.clip(batch['rgb'].to(next(model.parameters()).device))['pose_embedding'][:, 1:].flatten(0, 1)
+        x = torch.cat([told, torch.ones_like(told[:, :1])], 1).double().cpu()  # (N, D + 1)
+        turned = rotation_vector(batch['T_prev_cam'][:, 1:, :3, :3]).flatten(0, 1).double()  # (N, 3) rad
+        products.append(x.T @ torch.cat([x, turned / MOTION_UNIT], 1))
+    total = torch.stack(products).sum(0)
+    square, mixed = total[:, :-3], total[:, -3:]
+    solved = torch.linalg.solve(square + ridge * square.diagonal().mean() * torch.eye(len(square)).to(square), mixed).T
+    head = model.geometry.to_motion
+    head.weight[:3], head.bias[:3] = solved[:, :-1].to(head.weight), solved[:, -1].to(head.bias)
+
+
+def start_from_run(model: Lite, file: Path) -> None:
+    """Fill the network from another run's checkpoint.pt (the running average) or lite.onnx, the shipped one say.
+
+    Raises InputError if it does not fit.
+    """
     try:
-        average = torch.load(checkpoint, map_location='cpu', weights_only=True)['average']
-        average.pop('n_averaged')
-        model.load_state_dict({k.removeprefix('module.'): v for k, v in average.items()})
-    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(f'{checkpoint} is no checkpoint of this network; give the checkpoint.pt of a run') from error
+        state = _onnx_state(file) if file.suffix == '.onnx' else _checkpoint_state(file)
+        counts = {k: v for k, v in model.state_dict().items() if k.endswith('num_batches_tracked')}  # of no consequence
+        model.load_state_dict(counts | {k: v for k, v in state.items() if k not in counts})
+    except Exception as error:  # what a damaged file raises is anything
+        raise InputError(f'{file} holds no such network; give the checkpoint.pt or lite.onnx of a run') from error
+
+
+def _checkpoint_state(file: Path) -> dict[str, Tensor]:
+    average = torch.load(file, map_location='cpu', weights_only=True)['average']
+    return {k.removeprefix('module.'): v for k, v in average.items() if k != 'n_averaged'}
+
+
+def _onnx_state(file: Path) -> dict[str, Tensor]:
+    import onnx
+
+    named = {item.name: onnx.numpy_helper.to_array(item) for item in onnx.load(str(file)).graph.initializer}
+    return {name: torch.from_numpy(array.copy()) for name, array in named.items() if '.' in name or name == 'age'}
 
 
 def start_from_imagenet(model: Lite) -> None:

@@ -1,6 +1,7 @@
 """The training script runs, leaves a usable file, and goes on where it stopped."""
 
 import filecmp
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 
+from depth_ros import models  # noqa: E402
 from depth_ros.errors import InputError  # noqa: E402
+from depth_ros.models.lite import rigid  # noqa: E402
 from depth_ros.training import corpus, lite, losses  # noqa: E402
 
 SMALL = ((64, 64), (64, 64))
@@ -106,15 +109,40 @@ def test_a_checkpoint_of_another_network_is_refused(train, tmp_path):
         train('run')
 
 
-def test_the_last_stage_can_start_from_another_run(train, tmp_path):
-    train('pictures', stages=STAGES[:1])
+def test_the_last_stage_can_start_from_a_checkpoint_or_a_network_of_another_run(train, tmp_path):
+    network = train('pictures', stages=STAGES[:1])
     start = tmp_path / 'pictures' / 'checkpoint.pt'
     clips = train('clips', start=start)
     version = onnxruntime.InferenceSession(str(clips)).get_modelmeta().custom_metadata_map['version']
     assert version == 'clips-2'
+    assert filecmp.cmp(clips, train('again', start=network), shallow=False)
     start.write_bytes(b'no checkpoint')
-    with pytest.raises(InputError, match='give the checkpoint.pt of a run'):
+    with pytest.raises(InputError, match='give the checkpoint.pt or lite.onnx of a run'):
         train('others', start=start)
+
+
+def test_the_shipped_network_can_be_trained_on():
+    model = lite.Lite()
+    shipped = Path(models.__file__).parent / 'weights' / 'lite.onnx'
+    lite.start_from_run(model, shipped)
+    rgb = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    start = model.empty_memory(rgb)
+    session = onnxruntime.InferenceSession(str(shipped), providers=['CPUExecutionProvider'])
+    feeds = dict(zip(('rgb', 'memory', 'memory_valid'), (a.numpy() for a in (rgb, *start)), strict=True))
+    with torch.no_grad():
+        np.testing.assert_allclose(session.run(['disparity'], feeds)[0], model.eval()(rgb, *start)[0], atol=1e-4)
+
+
+def test_a_rotation_that_the_embedding_tells_is_found():
+    torch.manual_seed(0)
+    model = lite.Lite().eval()
+    rgb = torch.rand(8, 12, 3, 32, 32)
+    told = model.clip(rgb)['pose_embedding'].detach()
+    turned = 0.1 * told @ torch.randn(64, 3) / told.std() / 8 + torch.tensor([0.01, 0.0, -0.02])
+    batch = {'rgb': rgb, 'T_prev_cam': rigid(torch.cat([turned, 0 * turned], -1).flatten(0, 1)).unflatten(0, (8, 12))}
+    lite.fit_rotation(model, [batch], ridge=1e-9)
+    found = model.clip(rgb)['motion'][:, 1:, :3].detach()
+    np.testing.assert_allclose(found, turned[:, 1:], atol=2e-3)
 
 
 def test_folding_the_normalisation_into_the_encoder_changes_nothing():
@@ -164,7 +192,5 @@ def test_a_perfect_prediction_costs_almost_nothing():
 
 def test_a_rotation_becomes_its_vector():
     vectors = torch.tensor([[0.1, -0.2, 0.3], [0.0, 0.0, 0.0], [1e-4, 0, 0]])
-    from depth_ros.models.lite import rigid
-
     R = rigid(torch.cat([vectors, torch.zeros(3, 3)], 1))[:, :3, :3]
     np.testing.assert_allclose(lite.rotation_vector(R), vectors, atol=1e-6)
