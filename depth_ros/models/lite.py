@@ -243,6 +243,7 @@ class Decoder(nn.Module):
         self.from4, self.at2 = conv(d4, d2, kernel=1), conv(d2 + f2, d2)
         self.fine = conv(d2, d2)
         self.head = nn.Conv2d(d2, 8, 3, 1, 1)  # four pixels of either map (sub-pixel convolution, Shi et al. 2016)
+        assert self.head.bias is not None
         nn.init.constant_(self.head.bias[:4], 0.5)  # softplus(0.5) is about 1
 
     def forward(self, tokens: Tensor, f8: Tensor, f4: Tensor, f2: Tensor) -> tuple[Tensor, Tensor]:

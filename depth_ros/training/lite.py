@@ -105,7 +105,7 @@ def train_lite(
         start_from_run(model, start)
     elif pretrained:
         start_from_imagenet(model)
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
     run = Run(model, _optimiser(model), sum(stage.steps for stage in stages), out, weights)
     run.resume()
 
@@ -277,7 +277,7 @@ def learning_rate(step: int, total: int) -> float:
     return min(1.0, (step + 1) / WARM_UP) * (LAST_RATE + (PEAK_RATE - LAST_RATE) * cosine)
 
 
-def _running_average(averaged: Tensor, current: Tensor, count: Tensor) -> Tensor:
+def _running_average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
     decay = min(0.998, (1 + float(count)) / (10 + float(count)))
     return averaged + (1 - decay) * (current - averaged) if current.is_floating_point() else current
 
