@@ -18,9 +18,27 @@ def option(default: Any, help: str, *, low: float | None = None, high: float | N
 
 
 @dataclass(frozen=True)
+class ModelSettings:
+    """What the networks of the papers understand; `depth_ros models` says which family has what."""
+
+    variant: str = option('', 'Size or kind, e.g. small, base, large; empty: what the weights file shows, else the smallest.')
+    device: str = option('auto', 'Where torch computes; auto: CUDA where there is a GPU.', choices=('auto', 'cpu', 'cuda'))
+    precision: str = option('auto', 'Number format of a torch network; auto: fp32 on a CPU, fp16 on a GPU.',
+                            choices=('auto', 'fp32', 'fp16', 'bf16'))
+    short_side_px: int = option(0, 'Short side of the picture that the network sees; 0: as published [px].', low=0, high=4096)
+    pose_injection: bool = option(True, 'GemDepth: add the embedding of the predicted pose to the tokens.')
+    tau: float = option(0.5, 'DVD: point of the flow that the one pass stands for.', low=0.0, high=1.0)
+    steps: int = option(4, 'Pixel-Perfect Depth: Euler steps.', low=1, high=1000)
+    seed: int = option(666, 'Pixel-Perfect Depth: seed of the starting noise.', low=0, high=2**31 - 1)
+    swap_channels: bool = option(False, 'Pixel-Perfect Video Depth: show the network BGR, as the official video path does.')
+
+
+@dataclass(frozen=True)
 class AlignmentSettings:
     """How successive maps are put on one scale."""
 
+    fit: str = option('robust', 'How a window is fitted to the one before; robust: moving objects do not pull; '
+                      'least_squares, scale_only: as published.', choices=('robust', 'least_squares', 'scale_only'))
     per_frame: str = option('auto', 'Fit each map of a single-picture network to the one before; auto: where the '
                             'network is affine-invariant.', choices=('auto', 'on', 'off'))
     cuts: bool = option(True, 'Start a new segment where the picture has nothing to do with the last one, or where a '
@@ -83,11 +101,13 @@ class Settings:
     """All settings."""
 
     family: str = option('lite', 'Model family; `depth_ros models` lists them.')
-    weights: str = option('', 'File with the weights (a YAML description for the family onnx); empty: the shipped ones.')
-    backend: str = option('auto', 'What runs the network.', choices=('auto', 'onnx'))
+    weights: str = option('', 'File with the weights, or folder with all of the family\'s files (for the family onnx: a YAML '
+                          'description); empty: the shipped or downloaded ones.')
+    backend: str = option('auto', 'What runs the network.', choices=('auto', 'onnx', 'torch'))
     threads: int = option(0, 'CPU threads of one inference; 0: all cores but one, at least one.', low=0, high=256)
     length: int = option(0, 'Frames that one inference sees; 0: as the family was made.', low=0, high=512)
     stride: int = option(0, 'New frames per inference; 0: as the family was made.', low=0, high=512)
+    model: ModelSettings = field(default_factory=ModelSettings)
     alignment: AlignmentSettings = field(default_factory=AlignmentSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     metric: MetricSettings = field(default_factory=MetricSettings)

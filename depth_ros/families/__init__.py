@@ -1,12 +1,13 @@
 """The model families: what each is (a `Family`) and how its graphs are called.
 
-A new family is one file here with a function `family(weights) -> Family`, and one row in the table.
+A new family is one file here with a function `family(settings) -> Family`, and one row in the table.
 """
 
 from importlib import import_module
 
 from depth_ros.errors import SettingsError
 from depth_ros.families.family import Family
+from depth_ros.settings import Settings
 
 TABLE = {
     'lite': 'the shipped network: streaming, one frame in, one frame out, with pose',
@@ -14,11 +15,12 @@ TABLE = {
 }
 
 
-def load_family(name: str, weights: str = '') -> Family:
-    """Return the record of the family `name`, with `weights` in place of the shipped ones where given.
+def load_family(settings: Settings) -> Family:
+    """Return the record of the family that the settings name, with their weights and options.
 
     Raises SettingsError for a name that is not in the table.
     """
+    name = settings.family
     if name not in TABLE:
         raise SettingsError(f'unknown family {name!r}; known: {", ".join(TABLE)}')
-    return import_module(f'depth_ros.families.{name}').family(weights)
+    return import_module(f'depth_ros.families.{name}').family(settings)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 
+from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Quantity
 from depth_ros.core.window import WindowSpec
 
@@ -19,6 +21,15 @@ class Graph(Protocol):
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs by name."""
         ...
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What one inference sees: T frames at network size."""
+
+    rgb: np.ndarray                  # (T, h, w, 3), uint8 or float32 in 0..1, as the family's `shrink` made it
+    indices: tuple[int, ...]         # their positions in the segment: what was computed of a frame that comes again can be kept
+    camera: Camera | None = None     # of these pictures at network size; None: uncalibrated
 
 
 @dataclass(frozen=True)
@@ -35,15 +46,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Network size for a picture: fixed, or the short side scaled to `short_side_px`, in multiples."""
+    """Network size for a picture: fixed, or the short side scaled to `short_side_px`, in multiples, nearest first."""
 
     multiple_px: int = 1
     short_side_px: int = 0
     fixed: tuple[int, int] | None = None      # (h, w)
     long_side_px: int = 0                     # 0: no limit
 
-    def __call__(self, height: int, width: int) -> tuple[int, int]:
-        """Return (h, w) for a picture of `height` x `width`."""
+    def __call__(self, height: int, width: int, camera: Camera | None = None) -> tuple[int, int]:
+        """Return (h, w) for a picture of `height` x `width`; the camera does not matter."""
         if self.fixed:
             return self.fixed
         ratio = self.short_side_px / min(height, width)
@@ -63,23 +74,61 @@ class GraphFile:
     outputs: tuple[str, ...] = ()
 
 
-Infer = Callable[[Mapping[str, Graph], np.ndarray, Any], tuple[Prediction, Any]]
+@dataclass(frozen=True)
+class WeightsFile:
+    """A published file of weights."""
+
+    name: str                        # as published; '' stands for the whole repository (a folder)
+    repo: str = ''                   # on the Hugging Face hub; '': see `page`
+    page: str = ''                   # where to get it, if not on the hub
+    licence: str = 'not stated'
+    parameters: int = 0
+    sha256: str = ''                 # '' where it is not known
+
+
+@dataclass(frozen=True)
+class Network:
+    """A torch network: which module of `depth_ros.models` builds it, from which files, and what it needs."""
+
+    module: str
+    files: Mapping[str, WeightsFile]                 # by role; the first is the main one
+    options: Mapping[str, Any] = field(default_factory=dict)    # for the module's `open_graphs`
+    bytes_per_px: float = 0.0        # peak memory of one inference per network pixel and frame, in float32
+
+
+def shrink_by_area(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the picture (H, W, 3) uint8 at the network `size` (h, w), each pixel the mean of those that it covers."""
+    return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def enlarge(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the map (h, w) float32 at the picture's `size` (H, W), bilinear between pixel centres."""
+    return cv2.resize(map, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+Size = Callable[[int, int, Camera | None], tuple[int, int]]
+Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
+Infer = Callable[[Mapping[str, Graph], Clip, Any], tuple[Prediction, Any]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """One model family. `infer(graphs, rgb, state)` takes (T, h, w, 3) uint8 and returns (Prediction, next state)."""
+    """One model family. `infer(graphs, clip, state)` returns (Prediction, next state); the first state is None."""
 
     name: str
     quantity: Quantity
-    size: SizeRule
+    size: Size                                # (H, W, camera) -> network (h, w)
     infer: Infer
+    shrink: Resize = shrink_by_area           # picture -> network size
+    enlarge: Resize = enlarge                 # map -> picture size
     offline: WindowSpec = WindowSpec()
     live: WindowSpec = WindowSpec(live=True)
+    longest: int = 0                          # frames that the network can see at once; 0: any number
     carries_state: bool = False               # the state holds the scale: one frame in, one frame out
     gives_pose: bool = False
     embedding_dim: int = 0                    # D, 0: none
     embedding_meaning: str = ''
-    graphs: Mapping[str, GraphFile] = field(default_factory=dict)
+    graphs: Mapping[str, GraphFile] = field(default_factory=dict)    # ONNX files,
+    network: Network | None = None                                   # or a torch network
     licence_code: str = 'Apache-2.0'
     licence_weights: str = ''

@@ -13,7 +13,8 @@ import numpy as np
 from depth_ros import models
 from depth_ros.core.frame import Quantity
 from depth_ros.core.pose import chain
-from depth_ros.families.family import Family, Graph, GraphFile, Prediction, SizeRule
+from depth_ros.families.family import Clip, Family, Graph, GraphFile, Prediction, SizeRule
+from depth_ros.settings import Settings
 
 SHIPPED = Path(models.__file__).parent / 'weights' / 'lite.onnx'
 TOKEN_PX = 16
@@ -29,8 +30,9 @@ class State(NamedTuple):
     T_world_cam: np.ndarray      # (4, 4) float64
 
 
-def family(weights: str) -> Family:
-    """Return the family with the ONNX file `weights`, or the shipped one."""
+def family(settings: Settings) -> Family:
+    """Return the family with the ONNX file that the settings name, or the shipped one."""
+    weights = settings.weights
     return Family(
         name='lite',
         quantity=Quantity.DISPARITY_AFFINE,
@@ -45,11 +47,11 @@ def family(weights: str) -> Family:
     )
 
 
-def infer(graphs: Mapping[str, Graph], rgb: np.ndarray, state: State | None) -> tuple[Prediction, State]:
-    """Return the prediction of one picture (1, h, w, 3) uint8 and the state for the next; None starts a stream."""
+def infer(graphs: Mapping[str, Graph], clip: Clip, state: State | None) -> tuple[Prediction, State]:
+    """Return the prediction of one picture and the state for the next; None starts a stream."""
     step = graphs['step']
-    memory, memory_valid, T_world_cam = state or _start(step, *rgb.shape[1:3])
-    picture = rgb.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    memory, memory_valid, T_world_cam = state or _start(step, *clip.rgb.shape[1:3])
+    picture = clip.rgb.transpose(0, 3, 1, 2).astype(np.float32) / 255
     out = step.run({'rgb': picture, 'memory': memory, 'memory_valid': memory_valid})
     turn = out['T_prev_cam'][0].astype(np.float64)
     turn[:3, 3] = 0    # the shipped weights have not learnt to see translation

@@ -22,7 +22,8 @@ import numpy as np
 
 from depth_ros.core.frame import Quantity
 from depth_ros.errors import SettingsError, need
-from depth_ros.families.family import Family, Graph, GraphFile, Prediction, SizeRule
+from depth_ros.families.family import Clip, Family, Graph, GraphFile, Prediction, SizeRule
+from depth_ros.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Description:
                 raise SettingsError(f'{name} must be a list of {length} numbers, got {values!r}')
 
 
-def family(weights: str) -> Family:
-    """Return the family that the YAML file `weights` describes."""
-    if not weights:
+def family(settings: Settings) -> Family:
+    """Return the family that the YAML file of the setting `weights` describes."""
+    if not settings.weights:
         raise SettingsError('the family onnx needs weights: the YAML file that describes the network')
-    path = Path(weights).expanduser()
+    path = Path(settings.weights).expanduser()
     described = read_description(path)
     multiple, short, fixed = described.multiple_px, described.short_side_px, described.size
     return Family(
@@ -101,8 +102,8 @@ def _infer_with(described: Description) -> Any:
     mean, std = (np.asarray(values, np.float32).reshape(3, 1, 1) for values in (described.mean, described.std))
     gain, offset = np.float32((high - low) / 255) / std, (np.float32(low) - mean) / std
 
-    def infer(graphs: Mapping[str, Graph], rgb: np.ndarray, state: None) -> tuple[Prediction, None]:
-        channels = rgb if described.channel_order == 'rgb' else rgb[..., ::-1]    # (T, h, w, 3)
+    def infer(graphs: Mapping[str, Graph], clip: Clip, state: None) -> tuple[Prediction, None]:
+        channels = clip.rgb if described.channel_order == 'rgb' else clip.rgb[..., ::-1]    # (T, h, w, 3)
         pictures = channels.transpose(0, 3, 1, 2) * gain + offset                 # (T, 3, h, w)
         maps = [graphs['depth'].run({described.input: picture[None]})[described.output] for picture in pictures]
         return Prediction(np.stack([map.reshape(map.shape[-2:]) for map in maps])), state

@@ -1,0 +1,90 @@
+"""Weights files: read without running anything in them, held against the network key by key, loaded without a second copy.
+
+A network is built on the meta device, in the sizes that its file shows, and takes the tensors of the file as they are: mapped
+into memory, converted only where another precision is asked for.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from depth_ros.errors import WeightsError, need
+
+Shapes = Mapping[str, tuple[int, ...]]    # official key -> shape
+NAMED = 3                                 # keys that a message names
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return {key: shape} of a `.safetensors` or `.pth` file; no tensor is read.
+
+    Raises WeightsError if the file is missing, truncated or holds anything but tensors.
+    """
+    return {key: tuple(value.shape) for key, value in _open(path, torch.device('meta')).items()}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return {key: tensor} of a `.safetensors` or `.pth` file, mapped into memory where the format allows it.
+
+    Raises WeightsError as `read_shapes`.
+    """
+    return _open(path, torch.device('cpu'))
+
+
+def compare(found: Shapes, wanted: Shapes) -> str:
+    """Return what is missing, left over or of another shape, in one line; '' if the file fits."""
+    missing = [key for key in wanted if key not in found]
+    extra = [key for key in found if key not in wanted]
+    other = [f'{key} {found[key]} instead of {tuple(wanted[key])}' for key in wanted
+             if key in found and tuple(found[key]) != tuple(wanted[key])]
+    parts = [f'{len(keys)} {kind} ({", ".join(keys[:NAMED])}{", ..." if len(keys) > NAMED else ""})'
+             for kind, keys in (('missing', missing), ('left over', extra), ('of another shape', other)) if keys]
+    return '; '.join(parts)
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return {key: shape} of everything that a module keeps in its state."""
+    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+
+
+def load(module: nn.Module, tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype = torch.float32,
+         device: str = 'cpu') -> nn.Module:
+    """Return `module`, built on the meta device, with `tensors` in place of its own, on `device` and ready to infer.
+
+    Raises WeightsError naming the `file` and what is missing, left over or of another shape; nothing is half loaded.
+    """
+    difference = compare({key: tuple(value.shape) for key, value in tensors.items()}, shapes_of(module))
+    if difference:
+        raise WeightsError(f'{file} does not fit {type(module).__name__}: {difference}; take the official file of this family')
+    placed = {key: value.to(device, dtype if value.is_floating_point() else None) for key, value in tensors.items()}
+    module.load_state_dict(placed, strict=True, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def _open(path: Path, device: torch.device) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(f'there is no weights file {path}; give its path with the setting weights')
+    try:
+        content = _safetensors(path, device) if path.suffix == '.safetensors' else torch.load(
+            path, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f'{path} is damaged or holds more than tensors ({first[:200]}); fetch it again') from error
+    for key in ('model', 'state_dict'):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f'{path} does not hold named tensors; take the official file of this family')
+    return content
+
+
+def _safetensors(path: Path, device: torch.device) -> dict[str, Tensor]:
+    safetensors = need('safetensors.torch', 'pip install safetensors')
+    if device.type != 'meta':
+        tensors: dict[str, Tensor] = safetensors.load_file(path)
+        return tensors
+    with need('safetensors', 'pip install safetensors').safe_open(path, framework='pt') as file:
+        return {key: torch.empty(file.get_slice(key).get_shape(), device='meta') for key in file.keys()}
