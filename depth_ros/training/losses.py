@@ -30,6 +30,17 @@ def standardise(target: Tensor, weight: Tensor, least: float = 1e-6) -> Tensor:
     return centred / clip_mean(centred.abs(), weight).clamp(min=least)
 
 
+def to_quantiles(target: Tensor, weight: Tensor, low: float = 0.02, high: float = 0.98) -> Tensor:
+    """Return the target, per clip, so that its `low` quantile is 0 and its `high` quantile 1, of what is known.
+
+    Disparity of DVD (then clipped to 0..1); log(depth + 1) of Pixel-Perfect Depth (Xu et al. 2026, eq. 8, then less 0.5).
+    """
+    share = torch.tensor([low, high], dtype=target.dtype, device=target.device)
+    pairs = [x[w > 0].quantile(share) if (w > 0).any() else share for x, w in zip(target, weight, strict=True)]
+    first, last = torch.stack(pairs)[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
+    return (target - first) / (last - first).clamp(min=1e-6)
+
+
 def align(source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Return s * source + t with the s, t per clip that minimise the weighted squares to target (DVD, eq. 9)."""
     ms, mt = clip_mean(source, weight), clip_mean(target, weight)
@@ -61,6 +72,18 @@ def gradient_matching(aligned: Tensor, target: Tensor, weight: Tensor, scales: i
     return total
 
 
+def temporal_gradient_matching(aligned: Tensor, target: Tensor, weight: Tensor, still: float = 0.05) -> Tensor:
+    """Mean | |p_t - p_t-1| - |d_t - d_t-1| | where the truth changes by less than `still`; 0 for a single frame.
+
+    The temporal gradient matching loss of Video Depth Anything (Chen et al. 2025): instead of following optical flow, it
+    leaves out the pixels where an edge or a mover passes.
+    """
+    if aligned.shape[1] < 2:
+        return aligned.new_zeros(())
+    own, true = (aligned[:, 1:] - aligned[:, :-1]).abs(), (target[:, 1:] - target[:, :-1]).abs()
+    return mean((own - true).abs(), weight[:, 1:] * weight[:, :-1] * (true < still))
+
+
 def lmr_spatial(aligned: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Mean |dx p - dx d| + |dy p - dy d| (DVD, eq. 6 left; there in the latent space, here on the map)."""
     return gradient_matching(aligned, target, weight, scales=1)
@@ -72,6 +95,30 @@ def lmr_temporal(aligned: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         return aligned.new_zeros(())
     change = (aligned[:, 1:] - aligned[:, :-1]) - (target[:, 1:] - target[:, :-1])
     return mean(change.abs(), weight[:, 1:] * weight[:, :-1])
+
+
+def latent_regression(
+    predicted: Tensor, target: Tensor, spatial_share: float = 0.5, temporal_share: float = 0.5
+) -> Tensor:
+    """Mean square of the difference + the two rectifications (DVD, eq. 7, weights of its table 5).
+
+    Latents (B, C, T, h, w), all known; the rectification is the same for every channel.
+    """
+    p, z = predicted.flatten(0, 1), target.flatten(0, 1)  # (B C, T, h, w)
+    known = torch.ones_like(z)
+    rectified = spatial_share * lmr_spatial(p, z, known) + temporal_share * lmr_temporal(p, z, known)
+    return (p - z).square().mean() + rectified
+
+
+def between(data: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    """Return the sample x_t = t * noise + (1 - t) * data on the way from data (t = 0) to noise (t = 1)
+    (Pixel-Perfect Depth, eq. 1)."""
+    return time * noise + (1 - time) * data
+
+
+def flow_matching(velocity: Tensor, data: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
+    """Mean square of velocity - (noise - data) (Pixel-Perfect Depth, eq. 2 and 3; Lipman et al. 2022)."""
+    return mean((velocity - (noise - data)).square(), weight)
 
 
 def temporal_gradient(aligned: Tensor, target: Tensor, weight: Tensor, references: int = 1) -> Tensor:
@@ -110,6 +157,14 @@ def pose(motion: Tensor, truth: Tensor, known: Tensor, floor: float = 0.02) -> t
     length = truth[..., 3:].norm(dim=-1).clamp(min=floor)
     translation = (motion[..., 3:] - truth[..., 3:]).abs().sum(-1) / length
     return mean(rotation, known[..., 0]), mean(translation.clamp(max=3), known[..., 1])
+
+
+def camera(encoding: Tensor, truth: Tensor, knee: float = 1.0) -> Tensor:
+    """Mean Huber distance of pose encodings (..., 9): translation, quaternion xyzw, fields of view [rad].
+
+    The camera loss of VGGT (Wang et al. 2025), whose camera head GemDepth has.
+    """
+    return F.huber_loss(encoding, truth, delta=knee)
 
 
 def temporal_alignment(

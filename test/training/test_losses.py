@@ -37,6 +37,22 @@ def test_a_clip_is_standardised_to_mean_zero_and_mean_deviation_one():
     np.testing.assert_allclose([z.mean(), z.abs().mean()], [0, 1], atol=1e-6)
 
 
+def test_quantiles_become_nought_and_one_and_outliers_lie_beyond():
+    clip = torch.arange(101.0).reshape(1, 1, 1, 101)
+    z = losses.to_quantiles(clip, torch.ones_like(clip))
+    np.testing.assert_allclose(z[0, 0, 0, [0, 2, 50, 98, 100]], [-2 / 96, 0, 0.5, 1, 98 / 96], atol=1e-6)
+
+
+def test_quantiles_are_of_each_clip_and_of_known_pixels():
+    clips = torch.cat([maps(RAMP), 10 * maps(RAMP)])
+    unknown = torch.cat([maps([1, 2, 3, 4, 5, 6000]), maps(RAMP)])
+    z = losses.to_quantiles(clips, torch.ones_like(clips))
+    np.testing.assert_allclose(z[0], z[1], atol=1e-6)
+    weight = torch.cat([maps([1, 1, 1, 1, 1, 0]), ONES])
+    np.testing.assert_allclose(losses.to_quantiles(unknown, weight, 0, 1)[0].ravel()[:5], [0, 0.25, 0.5, 0.75, 1], atol=1e-6)
+    assert torch.isfinite(losses.to_quantiles(clips, torch.zeros_like(clips))).all()
+
+
 def test_unknown_pixels_count_nowhere():
     weight = maps([1, 1, 1, 1, 1, 0])
     wrong = maps([1, 2, 3, 4, 5, 600])
@@ -62,6 +78,41 @@ def test_temporal_losses_are_the_change_that_the_truth_does_not_have():
     )  # 0.1 and 0.2 to the first
     np.testing.assert_allclose(losses.temporal_gradient(drift, truth, weight, references=2), 0.15, atol=1e-6)
     assert losses.lmr_temporal(drift[:, :1], truth[:, :1], weight[:, :1]) == 0
+
+
+def test_change_is_matched_only_where_the_truth_hardly_changes():
+    truth = maps([0] * 6, [0.01, 0.01, 0.01, 0.5, 0.5, 0.5])  # an edge passes through the right half
+    guess = maps([0] * 6, [0.05, 0.03, 0.01, 9, 9, 9])
+    weight = torch.ones_like(truth)
+    np.testing.assert_allclose(losses.temporal_gradient_matching(guess, truth, weight), (0.04 + 0.02 + 0) / 3, atol=1e-6)
+    backwards = -guess  # only how much it changes counts, not which way
+    np.testing.assert_allclose(losses.temporal_gradient_matching(backwards, truth, weight), 0.02, atol=1e-6)
+    assert losses.temporal_gradient_matching(guess[:, :1], truth[:, :1], weight[:, :1]) == 0
+
+
+def test_latents_are_regressed_and_rectified_in_space_and_time():
+    truth = torch.zeros(1, 16, 3, 4, 5)
+    lifted, rising = truth + 0.1, truth + 0.1 * torch.arange(3.0)[:, None, None]
+    sloping = truth + 0.1 * torch.arange(5.0)
+    np.testing.assert_allclose(losses.latent_regression(lifted, truth), 0.01, atol=1e-6)  # no slope, no change
+    np.testing.assert_allclose(losses.latent_regression(rising, truth), 0.05 / 3 + 0.5 * 0.1, atol=1e-6)
+    np.testing.assert_allclose(losses.latent_regression(sloping, truth), 0.06 + 0.5 * 0.1, atol=1e-6)
+    np.testing.assert_allclose(losses.latent_regression(sloping[:, :, :1], truth[:, :, :1]), 0.11, atol=1e-6)  # a picture
+
+
+def test_the_way_from_depth_to_noise_is_straight_and_its_velocity_is_their_difference():
+    depth, noise = maps(RAMP), maps([6, 5, 4, 3, 2, 1])
+    ends = [losses.between(depth, noise, torch.tensor(t)) for t in (0.0, 0.5, 1.0)]
+    np.testing.assert_allclose(torch.stack(ends), torch.stack([depth, torch.full_like(depth, 3.5), noise]))
+    assert losses.flow_matching(noise - depth, depth, noise, ONES) == 0
+    np.testing.assert_allclose(losses.flow_matching(noise - depth + 0.3, depth, noise, ONES), 0.09, atol=1e-6)
+    np.testing.assert_allclose(ends[1] - 0.5 * (noise - depth), depth)  # what the velocity says of the depth
+
+
+def test_the_camera_loss_is_half_the_square_and_far_away_the_distance():
+    truth = torch.zeros(1, 2, 9)
+    np.testing.assert_allclose(losses.camera(truth + 0.2, truth), 0.02, atol=1e-6)
+    np.testing.assert_allclose(losses.camera(truth + 3, truth), 2.5, atol=1e-6)
 
 
 def test_silog_forgives_a_factor_but_not_a_spread():
