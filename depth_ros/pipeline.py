@@ -1,17 +1,24 @@
 """The one place where family, weights and runtime meet."""
 
-import hashlib
+import math
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from depth_ros.core.camera import Camera, resize_camera
+from depth_ros.core.frame import Clip
 from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import SettingsError, WeightsError
-from depth_ros.families import load_family
-from depth_ros.families.family import Family, GraphFile
+from depth_ros.families import files, load_family
+from depth_ros.families.family import Family, Graph, GraphFile, Network
+from depth_ros.runtime import torch_graph
 from depth_ros.runtime.onnx_graph import OnnxGraph
+from depth_ros.runtime.torch_graph import TorchGraph
 from depth_ros.settings import Settings, build, flatten
 
 WARM_UP_SIZE = (480, 640)
@@ -28,43 +35,135 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
     """
     given = {name.replace('__', '.'): value for name, value in values.items()}
     settings = build({**(flatten(settings) if settings else {}), **given})
-    family = load_family(settings.family, settings.weights)
+    family = load_family(settings)
     spec = window_spec(family, settings, live)
-    hashes = {name: check_file(graph) for name, graph in family.graphs.items()}
-    graphs = {name: OnnxGraph(graph.path, settings.threads) for name, graph in family.graphs.items()}
-    for name, graph in family.graphs.items():
-        check_names(graph, graphs[name])
-    info = {
-        'family': family.name,
-        'backend': 'onnx',
-        'weights': ' '.join(graph.path.name for graph in family.graphs.values()),
-        'weights_sha256': ' '.join(hashes.values()),
-        'quantity': family.quantity.value,
-    }
+    graphs, info = open_graphs(family, settings, spec.length)
     # Freed at once: from then on glibc keeps blocks up to this size for the next frame. Getting them from the system again
     # for every frame costs more than filling them. Other allocators do not mind.
     np.empty(30 << 20, np.uint8)
     if live:    # the first inference allocates and tunes: not while a camera waits
-        family.infer(graphs, np.zeros((spec.length, *family.size(*WARM_UP_SIZE), 3), np.uint8), None)
+        family.infer(graphs, _black(family, spec.length), None)
     return DepthStream(family, graphs, spec, settings, info)
+
+
+def open_graphs(family: Family, settings: Settings, length: int = 1) -> tuple[dict[str, Graph], dict[str, str]]:
+    """Return the family's graphs by name, for windows of `length` frames, and what diagnostics say of them.
+
+    Raises SettingsError, WeightsError or MissingDependency, each with the remedy.
+    """
+    backend = 'torch' if family.network else 'onnx'
+    if settings.backend not in ('auto', backend):
+        raise SettingsError(f'backend={settings.backend}, but {family.name} runs on {backend}; set backend to auto')
+    graphs, paths, hashes = (_open_torch(family, family.network, settings, length) if family.network else
+                             _open_onnx(family, settings))
+    info = {
+        'family': family.name,
+        'backend': backend,
+        'weights': ' '.join(path.name for path in paths),
+        'weights_sha256': ' '.join(hashes),
+        'quantity': family.quantity.value,
+    }
+    return graphs, info
 
 
 def window_spec(family: Family, settings: Settings, live: bool) -> WindowSpec:
     """Return the windows that `settings.length` and `settings.stride` ask of the family."""
     spec = family.live if live else family.offline
+    length = settings.length or spec.length
+    if length > family.longest:
+        most = f'at most {family.longest} frames' if family.longest > 1 else 'one frame'
+        raise SettingsError(f'{family.name} sees {most} at a time; set length to {family.longest} or leave it at 0')
+    if not live and not settings.stride and length in family.presets:
+        return family.presets[length]
     if not settings.length and not settings.stride:
         return spec
-    length = settings.length or spec.length
-    if spec.length == 1 and (length, settings.stride or 1) != (1, 1):
-        raise SettingsError(f'{family.name} sees one frame at a time; leave length and stride at 0')
     return WindowSpec.rolling(length, settings.stride or 1)
+
+
+def check_weights(family: Family, path: Path) -> str:
+    """Return what is wrong with a weights file of the family, '' if it fits.
+
+    Raises WeightsError if it cannot be read, SettingsError if the family has no torch network.
+    """
+    if not family.network:
+        raise SettingsError(f'{family.name} runs an ONNX file, which is checked when it is opened; known with weights files: '
+                            'see `depth_ros models`')
+    from depth_ros.models import weights
+
+    module = _models(family.network)
+    differences = []
+    for role, file in family.network.files.items():
+        try:
+            found = weights.read_shapes(path)
+            difference = weights.compare(found, module.expected(role, found))
+        except WeightsError as error:
+            difference = str(error)
+        if not difference:
+            return ''
+        differences.append(f'as {file.name or role}: {difference}')
+    return '; '.join(differences)
+
+
+def needed_bytes(family: Family, length: int, parameters: float) -> float:
+    """Return an estimate of the memory [B] that windows of `length` frames of WARM_UP_SIZE take in float32, weights included."""
+    h, w = family.size(*WARM_UP_SIZE, _nominal_camera())
+    return 4 * parameters + (family.network.bytes_per_px if family.network else 0) * h * w * length
+
+
+def _open_torch(family: Family, network: Network, settings: Settings,
+                length: int) -> tuple[dict[str, Graph], list[Path], list[str]]:
+    paths = files.locate(family, settings.weights)
+    device, dtype = torch_graph.choose(settings.model.device, settings.model.precision)
+    module = _models(network)
+    _check_memory(family, network, paths, device, dtype.itemsize / 4, length)
+    hashes = files.verify(paths, network.files)
+    torch_graph.set_threads(settings.threads)
+    modules = module.open_graphs(paths, dtype, device, **network.options)
+    return {name: TorchGraph(module, device, dtype) for name, module in modules.items()}, list(paths.values()), list(hashes.values())
+
+
+def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], list[Path], list[str]]:
+    hashes = [check_file(graph) for graph in family.graphs.values()]
+    graphs = {name: OnnxGraph(graph.path, settings.threads) for name, graph in family.graphs.items()}
+    for name, graph in family.graphs.items():
+        check_names(graph, graphs[name])
+    return dict(graphs), [graph.path for graph in family.graphs.values()], hashes
+
+
+def _models(network: Network) -> ModuleType:
+    return import_module(f'depth_ros.models.{network.module}')
+
+
+def _check_memory(family: Family, network: Network, paths: Mapping[str, Path], device: str, narrowing: float,
+                  length: int) -> None:
+    from depth_ros.models import weights
+
+    parameters = sum(network.files[role].kept * math.prod(shape)
+                     for role, path in paths.items() for shape in weights.read_shapes(path).values())
+    free, needed = torch_graph.free_bytes(device), narrowing * needed_bytes(family, length, parameters)
+    if needed > free:
+        remedy = f'set length below {length} or ' if length > 1 else ''
+        raise SettingsError(f'{family.name} needs about {needed / 1e9:.1f} GB for {length} frames of '
+                            f'{WARM_UP_SIZE[1]}x{WARM_UP_SIZE[0]}, and {free / 1e9:.1f} GB are free on {device}; '
+                            f'{remedy}set model.short_side_px to a smaller picture')
+
+
+def _nominal_camera() -> Camera:
+    height, width = WARM_UP_SIZE
+    return Camera(height, width, width, width, width / 2 - 0.5, height / 2 - 0.5)
+
+
+def _black(family: Family, length: int) -> Clip:
+    h, w = family.size(*WARM_UP_SIZE, _nominal_camera())
+    picture = family.shrink(np.zeros((*WARM_UP_SIZE, 3), np.uint8), (h, w))
+    return Clip(np.stack([picture] * length), tuple(range(length)), resize_camera(_nominal_camera(), h, w))
 
 
 def check_file(graph: GraphFile) -> str:
     """Return the sha256 of the file, or raise WeightsError if it is missing or not the one that was described."""
     if not graph.path.is_file():
         raise WeightsError(f'there is no weights file {graph.path}; give the path of one with the setting weights')
-    found = _sha256(graph.path)
+    found = files.sha256(graph.path)
     if graph.sha256 and not found.startswith(graph.sha256.lower()):
         raise WeightsError(f'{graph.path} is damaged or another file: sha256 {found[:16]}..., expected '
                            f'{graph.sha256[:16]}...; fetch it again')
@@ -78,11 +177,3 @@ def check_names(described: GraphFile, graph: OnnxGraph) -> None:
         if set(wanted) - set(found) or extra:
             raise WeightsError(f'{described.path.name} has the {kind} {sorted(found)}, described were {sorted(wanted)}; '
                                'correct the description or take another file')
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -29,7 +29,7 @@ class ModelSettings:
     pose_injection: bool = option(True, 'GemDepth: add the embedding of the predicted pose to the tokens.')
     tau: float = option(0.5, 'DVD: point of the flow that the one pass stands for.', low=0.0, high=1.0)
     steps: int = option(4, 'Pixel-Perfect Depth: Euler steps.', low=1, high=1000)
-    seed: int = option(666, 'Pixel-Perfect Depth: seed of the starting noise.', low=0, high=2**31 - 1)
+    seed: int = option(666, 'Pixel-Perfect Depth: seed of the starting noise.', low=0, high=999_999)
     swap_channels: bool = option(False, 'Pixel-Perfect Video Depth: show the network BGR, as the official video path does.')
 
 
@@ -101,7 +101,7 @@ class Settings:
     """All settings."""
 
     family: str = option('lite', 'Model family; `depth_ros models` lists them.')
-    weights: str = option('', 'File with the weights, or folder with all of the family\'s files (for the family onnx: a YAML '
+    weights: str = option('', 'File with the weights, or folder with all files of the family (for the family onnx: a YAML '
                           'description); empty: the shipped or downloaded ones.')
     backend: str = option('auto', 'What runs the network.', choices=('auto', 'onnx', 'torch'))
     threads: int = option(0, 'CPU threads of one inference; 0: all cores but one, at least one.', low=0, high=256)

@@ -81,6 +81,19 @@ def fit_robustly(source: np.ndarray, target: np.ndarray, symmetric: bool = False
     return Fit(scale, shift, float(np.median(miss) / _spread(y)))
 
 
+def fit_as_published(source: np.ndarray, target: np.ndarray, scale_only: bool = False) -> Fit | None:
+    """Return the plain least squares fit over every pixel of two maps of one shape, as the video papers have it.
+
+    None where the maps do not allow one. `scale_only` is scale = sum(x y) / (sum(x x) + 1e-6), shift = 0.
+    """
+    valid = np.isfinite(source) & np.isfinite(target)
+    x, y = source[valid].astype(np.float64), target[valid].astype(np.float64)
+    if len(x) < FIT_LEAST or _spread(x) <= 1e-6 * np.abs(x).max() or _spread(y) <= 0:
+        return None
+    scale, shift = ((x * y).sum() / ((x * x).sum() + 1e-6), 0.0) if scale_only else fit_scale_shift(x, y)
+    return Fit(float(scale), shift, float(np.median(np.abs(scale * x + shift - y)) / _spread(y)))
+
+
 def _line_of_the_majority(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     order, half = np.argsort(x, kind='stable'), len(x) // 2
     pick = np.linspace(0, half - 1, FIT_LINES).astype(int)
@@ -127,44 +140,69 @@ class Stitcher:
         `indices` (T) are the stream positions of its slots, `fresh` the slots of new frames, `maps` (T, h, w).
         """
         if self.shared:
-            self._align(indices, maps)
+            self._align(indices[:fresh.start], maps)
         aligned = (self.fit.scale * maps + self.fit.shift).astype(np.float32)
-        settled = self._cross_fade(aligned) if self.shared else self.flush()
+        if self.spec.floor is not None:
+            aligned = np.maximum(aligned, np.float32(self.spec.floor))
+        known = self._cross_fade(indices[:fresh.start], aligned) if self.shared else self.flush()
         new = [Aligned(indices[slot], slot, aligned[slot], self.fit, self.segment) for slot in fresh]
-        published = {item.index: item.map for item in settled + new}
-        self.shared = {indices[slot]: published.get(indices[slot], self.shared.get(indices[slot], aligned[slot]))
-                       for slot in self.spec.keyframes}
-        late = len(new) - sum(item.slot >= self.spec.length - self.spec.blend for item in new)
-        self.waiting = new[late:]
-        return settled + new[:late]
+        self._remember(indices, aligned, known + new)
+        still = [item for item in (known if self.spec.moved_back else []) + new if self._is_held_back(item, indices)]
+        self.waiting = still
+        return (known + new)[:len(known) + len(new) - len(still)]
 
     def flush(self) -> list[Aligned]:
         """Return the maps that still wait for a next window."""
         waiting, self.waiting = self.waiting, []
         return waiting
 
-    def _align(self, indices: Sequence[int], maps: np.ndarray) -> None:
-        slots = range(self.spec.anchors)
+    def _align(self, known: Sequence[int], maps: np.ndarray) -> None:
+        slots = range(len(known) if self.spec.moved_back else self.spec.anchors)
         if not slots:
             return
-        fit = fit_robustly(maps[slots], np.stack([self.shared[indices[slot]] for slot in slots]))
+        fit = self._fit(maps[slots], np.stack([self.shared[known[slot]] for slot in slots]))
         if fit and self.settings.cuts and self._is_cut(fit.residual):
             self.segment, self.fit, self.level, self.shared = self.segment + 1, Fit(), None, {}
             return
         self.fit = accept(fit, self.fit, self.settings)
+        if self.spec.scale_limits:
+            self.fit = replace(self.fit, scale=float(np.clip(self.fit.scale, *self.spec.scale_limits)))
         if fit:
             self.level = LEVEL_MEMORY * (self.level or fit.residual) + (1 - LEVEL_MEMORY) * fit.residual
+
+    def _fit(self, source: np.ndarray, target: np.ndarray) -> Fit | None:
+        if self.settings.fit == 'robust':
+            return fit_robustly(source, target)
+        return fit_as_published(source, target, self.settings.fit == 'scale_only')
 
     def _is_cut(self, residual: float) -> bool:
         return self.level is not None and residual > max(CUT_RESIDUAL, CUT_FACTOR * self.level)
 
-    def _cross_fade(self, aligned: np.ndarray) -> list[Aligned]:
-        first = self.spec.overlap - self.spec.blend
+    def _cross_fade(self, known: Sequence[int], aligned: np.ndarray) -> list[Aligned]:
+        blend = len(known) if self.spec.moved_back else self.spec.blend
+        first = len(known) - blend
+        slots = {index: first + number for number, index in reversed(list(enumerate(known[first:])))}
         faded = []
-        for number, item in enumerate(self.flush()):
-            share = number / max(1, self.spec.blend - 1)    # 0 and 1 at the ends
-            faded.append(replace(item, map=(1 - share) * item.map + share * aligned[first + number]))
+        for item in self.flush():
+            if item.index in slots:
+                slot = slots[item.index]
+                share = (slot - first) / max(1, blend - 1)    # 0 and 1 at the ends
+                item = replace(item, map=((1 - share) * item.map + share * aligned[slot]).astype(np.float32))
+            faded.append(item)
         return faded
+
+    def _remember(self, indices: Sequence[int], aligned: np.ndarray, items: Sequence[Aligned]) -> None:
+        settled = {item.index: item.map for item in items}
+        if self.spec.moved_back:
+            self.shared = settled
+        else:
+            self.shared = {indices[slot]: settled.get(indices[slot], self.shared.get(indices[slot], aligned[slot]))
+                           for slot in self.spec.keyframes}
+
+    def _is_held_back(self, item: Aligned, indices: Sequence[int]) -> bool:
+        if self.spec.moved_back:
+            return item.index > indices[-1] - self.spec.held_back
+        return item.slot >= self.spec.length - self.spec.held_back
 
 
 class ScaleLock:

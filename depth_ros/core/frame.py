@@ -37,6 +37,15 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Clip:
+    """What one inference sees: T frames at network size."""
+
+    rgb: np.ndarray                  # (T, h, w, 3), uint8 or float32 in 0..1, as the family's `shrink` made it
+    indices: tuple[int, ...]         # their positions in the segment: what was computed of a frame that comes again can be kept
+    camera: Camera | None = None     # of these pictures at network size; None: uncalibrated
+
+
+@dataclass(frozen=True)
 class DepthFrame:
     """The depth of one `Frame`: stamp, camera and frame_id are those of its picture."""
 

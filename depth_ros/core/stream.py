@@ -1,4 +1,4 @@
-"""The path of one frame: window, resize, infer, stitch, anchor, resize back. Node, bag tool and benchmark all push here."""
+"""The path of one frame: window, resize, infer, resize back, stitch, anchor. Node, bag tool and benchmark all push here."""
 
 import time
 from collections import Counter
@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from depth_ros.core.alignment import Aligned, ScaleLock, Stitcher
-from depth_ros.core.camera import rectify
-from depth_ros.core.frame import DepthFrame, Frame
+from depth_ros.core.camera import rectify, resize_camera
+from depth_ros.core.frame import Clip, DepthFrame, Frame
 from depth_ros.core.metric import to_depth_m
 from depth_ros.core.motion import is_cut, thumbnail
 from depth_ros.core.window import RollingWindow, Window, WindowSpec
@@ -27,7 +26,7 @@ class Item(NamedTuple):
 
     frame: Frame
     small: np.ndarray     # thumbnail, (h', w') uint8
-    rgb: np.ndarray       # network size, (h, w, 3) uint8
+    rgb: np.ndarray       # network size, (h, w, 3)
 
 
 class DepthStream:
@@ -62,8 +61,8 @@ class DepthStream:
         frame = self._rectified(frame)
         with self._timed('resize'):
             small = thumbnail(frame.rgb)
-            h, w = self.family.size(*frame.rgb.shape[:2])
-            item = Item(frame, small, cv2.resize(frame.rgb, (w, h), interpolation=cv2.INTER_AREA))
+            height, width = frame.rgb.shape[:2]
+            item = Item(frame, small, self.family.shrink(frame.rgb, self.family.size(height, width, frame.camera)))
         reason = self._reason_to_start_anew(frame, small)
         done = self.reset(reason) if reason else []
         self.last = frame, small
@@ -75,8 +74,9 @@ class DepthStream:
         """Return what still waits for frames to come, as at the end of a recording; the next frame starts anew."""
         if self.last is None:
             return []
-        window = self.window.flush()
-        done = self._infer(window) if window else []
+        done = []
+        while window := self.window.flush():
+            done += self._infer(window)
         done += [self._finish(aligned) for aligned in self.stitcher.flush()]
         self.segment = self.stitcher.segment + 1
         self._start()
@@ -132,12 +132,19 @@ class DepthStream:
 
     def _infer(self, window: Window[Item]) -> list[DepthFrame]:
         with self._timed('infer'):
-            rgb = np.stack([item.rgb for item in window.items])    # (T, h, w, 3)
-            prediction, self.state = self.family.infer(self.graphs, rgb, self.state)
+            prediction, self.state = self.family.infer(self.graphs, self._clip(window), self.state)
+        with self._timed('resize back'):
+            size = window.items[0].frame.rgb.shape[:2]
+            maps = np.stack([self.family.enlarge(map, size) for map in prediction.maps])    # (T, H, W)
         with self._timed('stitch'):
-            settled = self.stitcher.add(window.indices, window.fresh, prediction.maps)
+            settled = self.stitcher.add(window.indices, window.fresh, maps)
         self.waiting.update((window.indices[slot], (window.items[slot], prediction)) for slot in window.fresh)
         return [self._finish(aligned) for aligned in settled]
+
+    def _clip(self, window: Window[Item]) -> Clip:
+        frame, rgb = window.items[0].frame, np.stack([item.rgb for item in window.items])    # (T, h, w, 3)
+        camera = frame.camera and resize_camera(frame.camera, *rgb.shape[1:3])
+        return Clip(rgb, window.indices, camera)
 
     def _finish(self, aligned: Aligned) -> DepthFrame:
         item, prediction = self.waiting.pop(aligned.index)
@@ -145,11 +152,10 @@ class DepthStream:
         if self.lock:
             with self._timed('stitch'):
                 map, fit = self.lock(map, item.small)
+        map = np.where(np.isfinite(map), map, np.float32(np.nan))
         with self._timed('resize back'):
-            height, width = item.frame.rgb.shape[:2]
-            map = _resize(map, height, width)
             confidence = prediction.confidence
-            confidence = None if confidence is None else _resize(confidence[slot], height, width)
+            confidence = None if confidence is None else self.family.enlarge(confidence[slot], map.shape)
         with self._timed('anchor'):
             depth_m = to_depth_m(map, self.family.quantity, self.settings.metric)
         return DepthFrame(
@@ -162,12 +168,6 @@ class DepthStream:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-
-def _resize(map: np.ndarray, height: int, width: int) -> np.ndarray:
-    map = cv2.resize(map, (width, height), interpolation=cv2.INTER_LINEAR)
-    map[~np.isfinite(map)] = np.nan
-    return map
 
 
 def _at(values: np.ndarray | None, slot: int) -> np.ndarray | None:

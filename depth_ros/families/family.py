@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from depth_ros.core.camera import Camera
-from depth_ros.core.frame import Quantity
+from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.window import WindowSpec
 
 
@@ -21,15 +21,6 @@ class Graph(Protocol):
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the outputs by name."""
         ...
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What one inference sees: T frames at network size."""
-
-    rgb: np.ndarray                  # (T, h, w, 3), uint8 or float32 in 0..1, as the family's `shrink` made it
-    indices: tuple[int, ...]         # their positions in the segment: what was computed of a frame that comes again can be kept
-    camera: Camera | None = None     # of these pictures at network size; None: uncalibrated
 
 
 @dataclass(frozen=True)
@@ -83,6 +74,7 @@ class WeightsFile:
     page: str = ''                   # where to get it, if not on the hub
     licence: str = 'not stated'
     parameters: int = 0
+    kept: float = 1.0                # share of them that stays in memory
     sha256: str = ''                 # '' where it is not known
 
 
@@ -123,12 +115,14 @@ class Family:
     enlarge: Resize = enlarge                 # map -> picture size
     offline: WindowSpec = WindowSpec()
     live: WindowSpec = WindowSpec(live=True)
-    longest: int = 0                          # frames that the network can see at once; 0: any number
+    presets: Mapping[int, WindowSpec] = field(default_factory=dict)    # offline windows that `length` alone asks for
+    longest: int = 1                          # frames that the network can see at once
     carries_state: bool = False               # the state holds the scale: one frame in, one frame out
     gives_pose: bool = False
     embedding_dim: int = 0                    # D, 0: none
     embedding_meaning: str = ''
     graphs: Mapping[str, GraphFile] = field(default_factory=dict)    # ONNX files,
     network: Network | None = None                                   # or a torch network
+    variants: tuple[str, ...] = ()            # what the setting `model.variant` may be
     licence_code: str = 'Apache-2.0'
     licence_weights: str = ''

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from depth_ros import models
-from depth_ros.core.frame import Quantity
+from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.pose import chain
-from depth_ros.families.family import Clip, Family, Graph, GraphFile, Prediction, SizeRule
+from depth_ros.families.family import Family, Graph, GraphFile, Prediction, SizeRule
 from depth_ros.settings import Settings
 
 SHIPPED = Path(models.__file__).parent / 'weights' / 'lite.onnx'

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.core.frame import Quantity
+from depth_ros.core.frame import Clip, Quantity
 from depth_ros.errors import SettingsError, need
-from depth_ros.families.family import Clip, Family, Graph, GraphFile, Prediction, SizeRule
+from depth_ros.families.family import Family, Graph, GraphFile, Prediction, SizeRule
 from depth_ros.settings import Settings
 
 

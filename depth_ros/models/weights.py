@@ -19,7 +19,7 @@ NAMED = 3                                 # keys that a message names
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return {key: shape} of a `.safetensors` or `.pth` file; no tensor is read.
+    """Return {key: shape} of a `.safetensors` or `.pth` file, or of a folder of `.safetensors` shards; no tensor is read.
 
     Raises WeightsError if the file is missing, truncated or holds anything but tensors.
     """
@@ -27,7 +27,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return {key: tensor} of a `.safetensors` or `.pth` file, mapped into memory where the format allows it.
+    """Return {key: tensor} of a file or folder of shards, mapped into memory where the format allows it.
 
     Raises WeightsError as `read_shapes`.
     """
@@ -65,6 +65,8 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], file: str, dtype: tor
 
 
 def _open(path: Path, device: torch.device) -> dict[str, Tensor]:
+    if path.is_dir() and (shards := sorted(path.glob('*.safetensors'))):
+        return {key: value for shard in shards for key, value in _open(shard, device).items()}
     if not path.is_file():
         raise WeightsError(f'there is no weights file {path}; give its path with the setting weights')
     try:

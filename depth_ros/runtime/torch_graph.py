@@ -1,31 +1,67 @@
 """A graph run by torch: a module whose `forward` takes named tensors and returns a dictionary of them."""
 
+import inspect
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from depth_ros.errors import MissingDependency, SettingsError, need
+from depth_ros.errors import SettingsError, need
 
-HALF = {'fp16': 'float16', 'bf16': 'bfloat16'}
+REMEDY = "pip install 'depth_ros[families]'"
+
+
+def choose(device: str, precision: str) -> tuple[str, Any]:
+    """Return (device, torch dtype) for the settings `model.device` and `model.precision`.
+
+    Raises SettingsError where CUDA is asked for and not there, MissingDependency without torch.
+    """
+    torch = need('torch', REMEDY)
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise SettingsError('model.device=cuda, but torch finds no CUDA GPU; set model.device to auto or cpu')
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    name = {'auto': 'float32' if device == 'cpu' else 'float16',
+            'fp32': 'float32', 'fp16': 'float16', 'bf16': 'bfloat16'}[precision]
+    return device, getattr(torch, name)
+
+
+def free_bytes(device: str) -> float:
+    """Return the memory that a network may still take on `device`; infinity where the system does not say."""
+    if device == 'cuda':
+        return float(need('torch', REMEDY).cuda.mem_get_info()[0])
+    free = [float('inf')]
+    meminfo, limit, used = (Path(name) for name in (
+        '/proc/meminfo', '/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'))
+    if meminfo.exists():
+        free += [1024.0 * int(line.split()[1]) for line in meminfo.read_text().splitlines() if line.startswith('MemAvailable')]
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()) != 'max':
+        free.append(float(text) - float(used.read_text()))
+    return min(free)
+
+
+def set_threads(threads: int) -> None:
+    """Let torch use `threads` cores; 0: all but one."""
+    need('torch', REMEDY).set_num_threads(threads or max(1, (os.cpu_count() or 2) - 1))
 
 
 class TorchGraph:
     """Runs one module deterministically; arrays go in and come out as float32 or integers, whatever it computes in."""
 
-    def __init__(self, module: Any, inputs: dict[str, list[Any]], device: str, dtype: Any) -> None:
+    def __init__(self, module: Any, device: str, dtype: Any) -> None:
         self.module = module
-        self.inputs = inputs
+        self.inputs: dict[str, list[Any]] = {name: [] for name in inspect.signature(module.forward).parameters}
         self.device = device
         self.dtype = dtype
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return every output by name."""
-        import torch
-
-        with torch.inference_mode():
+        torch = need('torch', REMEDY)
+        with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
             outputs = self.module(**{name: self._placed(torch.from_numpy(np.ascontiguousarray(array)))
                                      for name, array in inputs.items()})
-            return {name: value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
+            return {name: (value.float() if value.is_floating_point() else value).cpu().numpy()
                     for name, value in outputs.items()}
 
     def _placed(self, tensor: Any) -> Any:

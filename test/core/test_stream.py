@@ -20,8 +20,8 @@ H, W = 48, 64
 
 def affine_family(random, outliers=0.0):
     """A family whose network sees the truth (red = disparity) up to a new scale and shift for every window."""
-    def infer(graphs, rgb, state):
-        truth = rgb[..., 0] / 255.0
+    def infer(graphs, clip, state):
+        truth = clip.rgb[..., 0] / 255.0
         maps = random.uniform(0.5, 2.0) * truth + random.uniform(-1.0, 1.0)
         width = int(outliers * W)
         for number, map in enumerate(maps):
@@ -34,7 +34,7 @@ def affine_family(random, outliers=0.0):
 def brightness_family():
     """A single-picture family that calls bright things near."""
     return Family('test', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(H, W)),
-                  lambda graphs, rgb, state: (Prediction(rgb[..., 0].astype(np.float32)), state))
+                  lambda graphs, clip, state: (Prediction(clip.rgb[..., 0].astype(np.float32)), state))
 
 
 def pictures(count, seed=0):
