@@ -113,7 +113,7 @@ def needed_bytes(family: Family, length: int, parameters: float) -> float:
 def _open_torch(family: Family, network: Network, settings: Settings,
                 length: int) -> tuple[dict[str, Graph], list[Path], list[str]]:
     paths = files.locate(family, settings.weights)
-    device, dtype = torch_graph.choose(settings.model.device, settings.model.precision)
+    device, dtype = torch_graph.choose(settings.model.device, settings.model.precision, network.half)
     module = _models(network)
     _check_memory(family, network, paths, device, dtype.itemsize / 4, length)
     hashes = files.verify(paths, network.files)

@@ -63,7 +63,7 @@ class MetricSettings:
     """Where metres come from."""
 
     source: str = option('family', 'family: metres only from a metric network; fixed: inverse depth [1/m] = scale * '
-                         'disparity + shift.', choices=('family', 'fixed'))
+                         'disparity + shift (for a log-depth network: log(1 + depth) = scale * map + shift).', choices=('family', 'fixed'))
     scale: float = option(1.0, 'For the source fixed: inverse depth per unit of disparity [1/m].', low=1e-9, high=1e9,
                           live=True)
     shift: float = option(0.0, 'For the source fixed: inverse depth at disparity 0 [1/m].', low=-1e3, high=1e3, live=True)

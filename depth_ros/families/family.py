@@ -85,6 +85,7 @@ class Network:
     module: str
     files: Mapping[str, WeightsFile]                 # by role; the first is the main one
     options: Mapping[str, Any] = field(default_factory=dict)    # for the module's `open_graphs`
+    half: str = 'fp16'               # number format on a GPU: fp16 or bf16, as the weights were trained
     bytes_per_px: float = 0.0        # peak memory of one inference per network pixel and frame, in float32
 
 

@@ -12,8 +12,8 @@ from depth_ros.errors import SettingsError, need
 REMEDY = "pip install 'depth_ros[families]'"
 
 
-def choose(device: str, precision: str) -> tuple[str, Any]:
-    """Return (device, torch dtype) for the settings `model.device` and `model.precision`.
+def choose(device: str, precision: str, half: str) -> tuple[str, Any]:
+    """Return (device, torch dtype) for the settings `model.device` and `model.precision`; `half` is what auto takes on a GPU.
 
     Raises SettingsError where CUDA is asked for and not there, MissingDependency without torch.
     """
@@ -22,9 +22,9 @@ def choose(device: str, precision: str) -> tuple[str, Any]:
         raise SettingsError('model.device=cuda, but torch finds no CUDA GPU; set model.device to auto or cpu')
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    name = {'auto': 'float32' if device == 'cpu' else 'float16',
-            'fp32': 'float32', 'fp16': 'float16', 'bf16': 'bfloat16'}[precision]
-    return device, getattr(torch, name)
+    if precision == 'auto':
+        precision = 'fp32' if device == 'cpu' else half
+    return device, {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}[precision]
 
 
 def free_bytes(device: str) -> float:

@@ -32,11 +32,16 @@ def test_relative_maps_have_no_metres(quantity):
     assert to_depth_m(MAP, quantity, FAMILY) is None
 
 
-def test_a_fixed_scale_makes_metres_of_an_affine_disparity():
+def test_a_fixed_scale_makes_metres_in_the_space_of_the_family():
     fixed = MetricSettings(source='fixed', scale=0.5, shift=0.25)
     assert to_depth_m(MAP, Quantity.DISPARITY_AFFINE, fixed)[0, 0] == 2.0
-    with pytest.raises(SettingsError, match='depth_affine'):
-        to_depth_m(MAP, Quantity.DEPTH_AFFINE, fixed)
+    assert to_depth_m(MAP, Quantity.DEPTH_AFFINE, fixed)[0, 0] == 0.5
+    assert to_depth_m(MAP, Quantity.LOG_DEPTH_AFFINE, fixed)[0, 0] == pytest.approx(np.exp(0.5) - 1)
+
+
+def test_what_is_in_metres_already_takes_no_fixed_scale():
+    with pytest.raises(SettingsError, match='depth_metric'):
+        to_depth_m(MAP, Quantity.DEPTH_METRIC, MetricSettings(source='fixed'))
 
 
 def test_the_map_that_came_is_left_as_it_was():
@@ -55,7 +60,9 @@ def test_the_nominal_scale_is_one_relation_for_a_whole_segment():
     assert again == pytest.approx(one, rel=1e-3, nan_ok=True)
 
 
-def test_nominal_depth_grows_where_the_family_says_farther():
-    ramp = np.linspace(1, 2, 50)[None].repeat(4, 0)
-    near_to_far = NominalScale().depth(frame(ramp, quantity=Quantity.DEPTH_AFFINE))[0]
-    assert np.all(np.diff(near_to_far) > 0)
+@pytest.mark.parametrize('quantity', [Quantity.DEPTH_AFFINE, Quantity.LOG_DEPTH_AFFINE])
+def test_nominal_depth_grows_where_the_family_says_farther_and_in_its_own_space(quantity):
+    truth = np.linspace(1, 8, 50)[None].repeat(4, 0)    # the nominal near and far
+    map = 0.1 * (np.log1p(truth) if quantity is Quantity.LOG_DEPTH_AFFINE else truth) - 3
+    nominal = NominalScale().depth(frame(map, quantity=quantity))
+    assert nominal == pytest.approx(truth, abs=0.25)
