@@ -72,7 +72,7 @@ class VisionTransformer(nn.Module):
         # The factor, not only the size, decides where the table is sampled.
         factor = ((h + self.position_offset) / side, (w + self.position_offset) / side)
         how = {'scale_factor': factor} if self.position_offset else {'size': (h, w)}
-        table = F.interpolate(table, **how, mode='bicubic', antialias=self.antialias)    # type: ignore[arg-type]
+        table = F.interpolate(table, **how, mode='bicubic', antialias=self.antialias)
         return torch.cat((self.pos_embed[:, :1], table.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)), dim=1)
 
 
@@ -128,7 +128,7 @@ class Attention(nn.Module):
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
         x = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(x.transpose(1, 2).flatten(2))    # type: ignore[no-any-return]
+        return self.proj(x.transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
@@ -141,7 +141,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, out or dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))    # type: ignore[no-any-return]
+        return self.fc2(self.act(self.fc1(x)))
 
 
 class LayerScale(nn.Module):
