@@ -46,7 +46,7 @@ class Trajectory:
         if slots:
             known = np.stack([self.known[indices[slot]] for slot in slots])    # (K, 4, 4)
         else:
-            slots, known = [fresh.start], self.newest[None]
+            slots, known = [[*fresh, 0][0]], self.newest[None]
         R = mean_rotation(known[:, :3, :3] @ T_ref_cam[slots, :3, :3].transpose(0, 2, 1))
         ways = T_ref_cam[:, :3, 3] @ R.T
         factor, offset = fit_scale_offset(ways[slots], known[:, :3, 3], 1 / scale)
