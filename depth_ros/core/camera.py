@@ -72,6 +72,14 @@ def resize_camera(camera: Camera, height: int, width: int) -> Camera:
     return replace(camera, height=height, width=width, fx=fx, fy=fy, cx=cx, cy=cy, P=P)
 
 
+def resize_K(K: np.ndarray, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
+    """Return the intrinsics (3, 3) px of the same view when (h, w) pixels become (H, W); pixel centres are integers."""
+    (h, w), (height, width) = size, new_size
+    sx, sy = width / w, height / h
+    scaling = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1.0]])
+    return scaling @ K
+
+
 def crop_camera(camera: Camera, x: int, y: int, height: int, width: int) -> Camera:
     """Return the camera of the region that starts at pixel (x, y)."""
     P = (camera.P[0], camera.P[1], camera.P[2] - x, camera.P[3] - y) if camera.P else None

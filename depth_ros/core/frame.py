@@ -57,6 +57,7 @@ class DepthFrame:
     confidence: np.ndarray | None = None     # (H, W) float32, 0..1
     T_world_cam: np.ndarray | None = None    # (4, 4) float64; world = first camera of the segment, stream's unit
     embedding: np.ndarray | None = None      # (D,) float32
+    K: np.ndarray | None = None              # (3, 3) float64 px, as the network sees it in the picture alone
     scale: float = 1.0                       # map = scale * network output + shift
     shift: float = 0.0
     residual: float = 0.0                    # relative misfit of the last fit, 0 = perfect

@@ -4,15 +4,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from depth_ros.core.alignment import Aligned, ScaleLock, Stitcher
-from depth_ros.core.camera import rectify, resize_camera
+from depth_ros.core.camera import rectify, resize_camera, resize_K
 from depth_ros.core.frame import Clip, DepthFrame, Frame
 from depth_ros.core.metric import to_depth_m
 from depth_ros.core.motion import is_cut, thumbnail
+from depth_ros.core.pose import Trajectory
 from depth_ros.core.window import RollingWindow, Window, WindowSpec
 from depth_ros.errors import InputError
 from depth_ros.settings import Settings
@@ -96,6 +98,7 @@ class DepthStream:
     def _start(self) -> None:
         self.window: RollingWindow[Item] = RollingWindow(self.spec)
         self.stitcher = Stitcher(self.spec, self.settings.alignment, self.segment)
+        self.trajectory = Trajectory()
         self.lock = self._make_lock()
         self.state: Any = None                                   # what the family carries from window to window
         self.first = self.pushed                                 # stream position of the segment's first frame
@@ -137,7 +140,13 @@ class DepthStream:
             size = window.items[0].frame.rgb.shape[:2]
             maps = np.stack([self.family.enlarge(map, size) for map in prediction.maps])    # (T, H, W)
         with self._timed('stitch'):
+            segment = self.stitcher.segment
             settled = self.stitcher.add(window.indices, window.fresh, maps)
+            if self.stitcher.segment != segment:
+                self.trajectory = Trajectory()
+            if prediction.T_ref_cam is not None and not self.family.carries_state:
+                T_world_cam = self.trajectory.add(window.indices, window.fresh, prediction.T_ref_cam, self.stitcher.fit.scale)
+                prediction = replace(prediction, T_ref_cam=T_world_cam)
         self.waiting.update((window.indices[slot], (window.items[slot], prediction)) for slot in window.fresh)
         return [self._finish(aligned) for aligned in settled]
 
@@ -161,6 +170,7 @@ class DepthStream:
         return DepthFrame(
             index=self.first + aligned.index, frame=item.frame, map=map, quantity=self.family.quantity, depth_m=depth_m,
             confidence=confidence, T_world_cam=_at(prediction.T_ref_cam, slot), embedding=_at(prediction.embedding, slot),
+            K=None if prediction.K is None else resize_K(prediction.K[slot], prediction.maps.shape[1:], map.shape),
             scale=fit.scale, shift=fit.shift, residual=fit.residual, held=fit.held, segment=aligned.segment)
 
     @contextmanager

@@ -12,6 +12,12 @@ from depth_ros.settings import Settings
 TABLE = {
     'lite': 'the shipped network: streaming, one frame in, one frame out, with pose',
     'onnx': 'your own single-picture network, described in a YAML file',
+    'video_depth_anything': 'Video Depth Anything: windows of 32 frames, or one by one with a cache',
+    'gemdepth': 'GemDepth: windows of 32 frames with camera motion and intrinsics',
+    'dvd': 'DVD: windows of 45 frames through a video diffusion transformer in one pass',
+    'pixel_perfect': 'Pixel-Perfect Depth: single pictures with sharp edges',
+    'pixel_perfect_video': 'Pixel-Perfect Video Depth: windows of 16 frames with sharp edges',
+    'depthvlm': 'DepthVLM: metres of single pictures, and answers to questions about them',
 }
 
 

@@ -66,7 +66,8 @@ def fetch(file: WeightsFile) -> Path:
                            'another machine and give the path of the file with the setting weights') from error
     wanted = file.sha256 or (published if len(published) == 64 else '')
     if wanted and sha256(path) != wanted:
-        path.unlink()
+        path.resolve().unlink()    # the cache links to its content
+        path.unlink(missing_ok=True)
         raise WeightsError(f'{file.name} arrived damaged and was removed; run the command again')
     return path
 

@@ -44,4 +44,5 @@ def describe(depth: DepthFrame) -> dict[str, Any]:
                for name, value in (('scale', depth.scale), ('shift', depth.shift), ('residual', depth.residual))},
             'held': depth.held, 'segment': depth.segment,
             'K': None if depth.camera is None else depth.camera.K.tolist(),
+            'K_predicted': None if depth.K is None else depth.K.tolist(),
             'T_world_cam': None if depth.T_world_cam is None else depth.T_world_cam.tolist()}

@@ -84,9 +84,11 @@ def _open(path: Path, device: torch.device) -> dict[str, Tensor]:
 
 
 def _safetensors(path: Path, device: torch.device) -> dict[str, Tensor]:
-    safetensors = need('safetensors.torch', 'pip install safetensors')
-    if device.type != 'meta':
-        tensors: dict[str, Tensor] = safetensors.load_file(path)
-        return tensors
-    with need('safetensors', 'pip install safetensors').safe_open(path, framework='pt') as file:
-        return {key: torch.empty(file.get_slice(key).get_shape(), device='meta') for key in file.keys()}
+    safetensors = need('safetensors', 'pip install safetensors')
+    try:
+        with safetensors.safe_open(path, framework='pt') as file:
+            if device.type == 'meta':
+                return {key: torch.empty(file.get_slice(key).get_shape(), device='meta') for key in file.keys()}
+            return {key: file.get_tensor(key) for key in file.keys()}
+    except safetensors.SafetensorError as error:
+        raise ValueError(error) from error

@@ -47,22 +47,30 @@ def set_threads(threads: int) -> None:
 
 
 class TorchGraph:
-    """Runs one module deterministically; arrays go in and come out as float32 or integers, whatever it computes in."""
+    """Runs one module deterministically; arrays go in and come out as float32 or integers, whatever it computes in.
+
+    What a module names in `resident` (beginnings of output names) stays on the device as it is: the family carries it
+    from run to run without looking into it.
+    """
 
     def __init__(self, module: Any, device: str, dtype: Any) -> None:
         self.module = module
         self.inputs: dict[str, list[Any]] = {name: [] for name in inspect.signature(module.forward).parameters}
+        self.resident: tuple[str, ...] = getattr(module, 'resident', ())
         self.device = device
         self.dtype = dtype
 
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return every output by name."""
         torch = need('torch', REMEDY)
         with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
-            outputs = self.module(**{name: self._placed(torch.from_numpy(np.ascontiguousarray(array)))
-                                     for name, array in inputs.items()})
-            return {name: (value.float() if value.is_floating_point() else value).cpu().numpy()
-                    for name, value in outputs.items()}
+            outputs = self.module(**{name: self._placed(torch.as_tensor(value)) for name, value in inputs.items()})
+            return {name: value if self.resident and name.startswith(self.resident) else _array(value) for name, value in outputs.items()}
 
     def _placed(self, tensor: Any) -> Any:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
+
+
+def _array(tensor: Any) -> np.ndarray:
+    array: np.ndarray = (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()
+    return array

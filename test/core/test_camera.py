@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.core.camera import Camera, crop_camera, rays, rectified_camera, rectify, resize_camera
+from depth_ros.core.camera import Camera, crop_camera, rays, rectified_camera, rectify, resize_camera, resize_K
 from depth_ros.errors import InputError
 
 PINHOLE = Camera(480, 640, 500, 510, 320, 240)
@@ -74,3 +74,7 @@ def test_the_rectified_camera_is_P_where_there_is_one_and_K_where_not():
 def test_a_camera_that_cannot_be_is_refused_with_the_reason(arguments, word):
     with pytest.raises(InputError, match=word):
         Camera(*arguments)
+
+
+def test_intrinsics_are_resized_as_their_camera_is():
+    assert np.allclose(resize_K(PINHOLE.K, (480, 640), (96, 160)), resize_camera(PINHOLE, 96, 160).K)

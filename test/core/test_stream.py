@@ -163,3 +163,23 @@ def test_metres_come_only_from_a_source_of_metres():
                     metric__shift=0.0).push(frames(1)[0])
     y = frames(1)[0].rgb[20, 30, 0]
     assert fixed.depth_m[20, 30] == pytest.approx(100 / y, rel=1e-5)
+
+
+@pytest.mark.parametrize('spec', [spec for spec in SPECS if spec.overlap > 1])
+def test_windows_with_poses_of_their_own_world_and_unit_come_out_as_one_trajectory(spec):
+    random, truth = np.random.default_rng(5), np.tile(np.eye(4), (100, 1, 1))
+    truth[:, :3, 3] = np.cumsum(random.normal(size=(100, 3)), axis=0)
+    truth[:, :3, :3] = [cv2.Rodrigues(np.array([0, 0.1 * number, 0.02 * number]))[0] for number in range(100)]
+
+    def infer(graphs, clip, state):
+        unit = 1.0 if state is None else random.uniform(0.5, 2.0)
+        poses = np.linalg.inv(truth[clip.indices[0]]) @ truth[list(clip.indices)]
+        poses[:, :3, 3] *= unit    # a unit twice as small: ways twice as long, disparity half
+        K = np.tile(np.diag([W, W, 1.0]), (len(poses), 1, 1))
+        return Prediction(clip.rgb[..., 0] / np.float32(unit), T_ref_cam=poses, K=K), 'started'
+
+    family = Family('test', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(H, W)), infer, gives_pose=True)
+    out = run(stream(family, spec, alignment__cuts=False), frames(100))
+    found = np.stack([depth.T_world_cam for depth in out])
+    assert found == pytest.approx(np.linalg.inv(truth[0]) @ truth, abs=1e-4)
+    assert out[0].K == pytest.approx(np.diag([W, W, 1.0]))

@@ -30,7 +30,8 @@ def test_a_folder_holds_each_map_and_a_line_about_it(tmp_path):
     assert first == {
         'index': 0, 'stamp_ns': 1_700_000_000_123_456_789, 'file': 'map_000000.npy', 'depth_m_file': None,
         'quantity': 'disparity_affine', 'scale': 1.5, 'shift': -0.25, 'residual': 0.01, 'held': False, 'segment': 0,
-        'K': [[30.0, 0.0, 1.0], [0.0, 31.0, 0.5], [0.0, 0.0, 1.0]], 'T_world_cam': None}
+        'K': [[30.0, 0.0, 1.0], [0.0, 31.0, 0.5], [0.0, 0.0, 1.0]],
+        'K_predicted': None, 'T_world_cam': None}
     map = np.load(folder / first['file'])
     assert map.dtype == np.float32 and np.array_equal(map, depth(0).map, equal_nan=True)
     assert np.all(np.load(folder / second['depth_m_file']) == 2)
