@@ -18,7 +18,7 @@ def chain(T_world_prev: np.ndarray, T_prev_cam: np.ndarray) -> np.ndarray:
 
 
 class Trajectory:
-    """Puts the poses of the windows of one segment into one world: that of its first camera, in the unit of its first window.
+    """Puts the windows of one segment into one world: that of its first camera, in the unit of its first window.
 
     Each window comes in a world and a unit of its own. The frames that it shares with the window before say where it lies:
 
@@ -71,9 +71,9 @@ def fit_scale_offset(c: np.ndarray, C: np.ndarray, expected: float) -> tuple[flo
 
     whose minimum is scale = sqrt((sum w |C|^2 + p expected^2) / (sum w |c|^2 + p)). Plain squares of scale c - C would make
     the scale smaller with every noisy window of a long chain. The prior weighs p = variance of the misfits / (DEPTH_TRUST
-    expected)^2: exact positions decide alone, points on one spot leave the scale as expected. The weights (Geman-McClure) come
-    from the misfits, first of the best among all scales and offsets that two points ask for (least median, Rousseeuw 1984),
-    so that fewer than half of the points can be anything.
+    expected)^2: exact positions decide alone, points on one spot leave the scale as expected. The weights (Geman-McClure)
+    come from the misfits, first of the best among all scales and offsets that two points ask for (least median, Rousseeuw
+    1984), so that fewer than half of the points can be anything.
     """
     scale, offset = _best_of_pairs(c, C, expected)
     for _ in range(PASSES):
@@ -120,3 +120,13 @@ def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
     U, _, Vt = np.linalg.svd(matrix)
     rotation: np.ndarray = U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
     return rotation
+
+
+def rotation(quaternion: np.ndarray) -> np.ndarray:
+    """Return the rotations (..., 3, 3) float64 of quaternions (..., 4) x y z w of any length; none at all is no rotation."""
+    q = np.asarray(quaternion, np.float64)
+    x, y, z, w = np.moveaxis(q / np.maximum(np.linalg.norm(q, axis=-1, keepdims=True), 1e-12), -1, 0)
+    rows = np.stack((1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
+                     2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
+                     2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)), axis=-1)
+    return rows.reshape(*q.shape[:-1], 3, 3)

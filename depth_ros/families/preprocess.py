@@ -1,13 +1,19 @@
 """Pictures in and maps out as Depth Anything V2, Video Depth Anything and GemDepth were published with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from depth_ros.core.camera import Camera
+from depth_ros.core.frame import Clip
+from depth_ros.families.family import Graph
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)    # of ImageNet, red green blue
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)         # of ImageNet, red green blue
+DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+ENCODED_AT_ONCE = 8    # frames: bounds the memory
 WIDE = 1.78    # from this aspect on, a video is shown to the network at a smaller short side
 
 
@@ -37,11 +43,10 @@ def shrink_cubic(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def normalise(rgb: np.ndarray) -> np.ndarray:
-    """Return pictures (T, h, w, 3), float32 as of `shrink_cubic` or uint8, as (T, 3, h, w) float32 over ImageNet's spread."""
+    """Return pictures (T, h, w, 3), uint8 or as of `shrink_cubic`, as (T, 3, h, w) float32 about 0, of spread 1."""
     if rgb.dtype == np.uint8:
         rgb = rgb.astype(np.float32) / 255
-    rgb = (rgb - np.float32(MEAN)) / np.float32(DEVIATION)
-    return np.ascontiguousarray(rgb.transpose(0, 3, 1, 2), np.float32)
+    return np.ascontiguousarray(((rgb - MEAN) / DEVIATION).transpose(0, 3, 1, 2), np.float32)
 
 
 def enlarge_corners(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -54,3 +59,14 @@ def enlarge_corners(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         share = share[:, None] if axis == 0 else share
         map = np.take(map, first, axis) * (1 - share) + np.take(map, np.minimum(first + 1, old - 1), axis) * share
     return map.astype(np.float32, copy=False)
+
+
+def encode_new(graphs: Mapping[str, Graph], clip: Clip, known: Mapping[int, Any] | None) -> dict[int, Any]:
+    """Return {position: what the graph `encoder` makes of it} of the frames of a clip; `known` ones are not run again."""
+    tokens = dict(known or {})
+    new = {index: slot for slot, index in enumerate(clip.indices) if index not in tokens}
+    for first in range(0, len(new), ENCODED_AT_ONCE):
+        indices = list(new)[first: first + ENCODED_AT_ONCE]
+        rgb = normalise(clip.rgb[[new[index] for index in indices]])
+        tokens.update(zip(indices, graphs['encoder'].run({'rgb': rgb}).values(), strict=True))
+    return {index: tokens[index] for index in clip.indices}
