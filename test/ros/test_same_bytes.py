@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from depth_ros.commands.process import process
+from test.families.tiny import NAMES, settings_of, write
 from test.ros.rig import Rig, image
 
 
@@ -23,16 +24,29 @@ def walk(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize('family', ['lite', 'onnx'])
-def test_the_node_publishes_the_bytes_that_process_writes(family, walk, networks, tmp_path):
-    weights = str(networks['relative']) if family == 'onnx' else ''
-    out = tmp_path / 'out'
-    process(walk, out, family=family, weights=weights or None, live=True)
+@pytest.fixture(scope='session')
+def opened(networks, tmp_path_factory):
+    """Return a function: family -> settings that open it, with weights of its own where it ships none."""
+    def settings(family):
+        if family in NAMES:
+            return {'weights': str(write(family, tmp_path_factory.mktemp(family))), **settings_of(family)}
+        return {'weights': str(networks['relative'])} if family == 'onnx' else {}
+    return settings
+
+
+@pytest.mark.parametrize('family', ['lite', 'onnx', *NAMES])
+def test_the_node_publishes_the_bytes_that_process_writes(family, walk, opened, tmp_path):
+    if family in NAMES:
+        pytest.importorskip('torch', reason='torch is not installed: pip install torch')
+    settings, out = opened(family), tmp_path / 'out'
+    process(walk, out, family=family, set=[f'{name}={value}' for name, value in settings.items()], live=True)
     lines = [json.loads(line) for line in (out / 'frames.jsonl').read_text().splitlines()]
-    with Rig(f'same_{family}', tmp_path, family=family, weights=weights) as rig:
-        rig.warm_up('relative/image')
+    metric = bool(lines[0]['depth_m_file'])
+    topic, file = ('depth/image', 'depth_m_file') if metric else ('relative/image', 'file')
+    with Rig(f'same_{family}', tmp_path, family=family, **settings) as rig:
+        rig.warm_up(topic)
         start_ns = rig.tick(60)    # the gap starts a new segment: as good as a new stream
-        for line, file in zip(lines, sorted(walk.glob('*.png')), strict=True):
-            rgb = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-            live = rig.answer('relative/image', rig.send(image(rgb, start_ns + line['stamp_ns'])))
-            assert bytes(live.data) == np.load(out / line['file']).tobytes(), line['file']
+        for line, picture in zip(lines, sorted(walk.glob('*.png')), strict=True):
+            rgb = cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB)
+            live = rig.answer(topic, rig.send(image(rgb, start_ns + line['stamp_ns'])))
+            assert bytes(live.data) == np.load(out / line[file]).tobytes(), line[file]
