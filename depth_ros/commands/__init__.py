@@ -7,10 +7,11 @@ from depth_ros.errors import DepthRosError
 
 COMMANDS = {
     'process': 'Depth of a recording: bag, video or folder of pictures in; bag or folder out.',
+    'ask': 'Answer a question about a picture, with its depth.',
     'demo': 'Play a recording to a live node and show what it publishes.',
     'bench': 'Time every stage on this machine.',
     'evaluate': 'Score networks against the truth of pictures and videos.',
-    'models': 'List the model families.',
+    'models': 'List the model families, check weights files, get the published ones.',
     'train': 'Train a network of this package.',
 }
 

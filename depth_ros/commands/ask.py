@@ -1,0 +1,93 @@
+"""`depth_ros ask`: a question about a picture, answered by a vision-language model with the depth of the same pass."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from depth_ros.commands.process import parse_setting
+from depth_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from depth_ros.core.frame import DepthFrame, Frame
+    from depth_ros.settings import Settings
+
+
+def ask(
+    picture: Annotated[Path, typer.Argument(help='A picture file.')],
+    question: Annotated[str, typer.Argument(help='What to ask about it, e.g. "how far is the chair?"')],
+    weights: Annotated[str | None, typer.Option(help='Folder with the weights; default: the downloaded ones.')] = None,
+    camera: Annotated[str | None, typer.Option(help='Intrinsics fx,fy,cx,cy in pixels of the picture.')] = None,
+    camera_file: Annotated[str | None, typer.Option(help='Calibration YAML as camera_calibration writes it.')] = None,
+    set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
+    out: Annotated[Path | None, typer.Option(help='Folder for the answer, the depth and a preview of it.')] = None,
+    overwrite: Annotated[bool, typer.Option(help='Replace an existing folder once the new one is complete.')] = False,
+) -> None:
+    """Answer a question about a picture."""
+    from depth_ros.settings import build
+
+    given = {'weights': weights, 'camera.fx_fy_cx_cy': camera, 'camera.file': camera_file}
+    settings = build({name: value for name, value in given.items() if value is not None}
+                     | dict(parse_setting(text) for text in set or ()))
+    if not question.strip():
+        raise InputError('the question is empty; ask something, e.g. "how far is the chair?"')
+    depth, answer = answer_with_depth(read_frame(picture, settings), question, settings)
+    print(answer)
+    if out:
+        write(out, depth, question, answer, overwrite)
+        print(f'depth_ros: depth, preview and answer -> {out}', file=sys.stderr)
+
+
+def read_frame(path: Path, settings: 'Settings') -> 'Frame':
+    """Return the picture with the camera that the settings state. Raises InputError if it cannot be read."""
+    import numpy as np
+
+    from depth_ros.core.camera import rectify
+    from depth_ros.core.frame import Frame
+    from depth_ros.io.camera_msg import camera_from_settings
+    from depth_ros.io.image_msg import decode_file
+
+    try:
+        rgb = decode_file(np.fromfile(path, np.uint8), path.name)
+    except OSError as error:
+        raise InputError(f'cannot read {path}: {error.strerror}; give a picture file') from error
+    camera = camera_from_settings(settings.camera, *rgb.shape[:2])
+    if camera and settings.camera.model == 'rectify':
+        rgb, camera = rectify(rgb, camera)
+    return Frame(rgb, 0, camera)
+
+
+def answer_with_depth(frame: 'Frame', question: str, settings: 'Settings') -> tuple['DepthFrame', str]:
+    """Return the depth of the picture and the answer to the question. Raises InputError without a camera."""
+    from depth_ros.core.camera import resize_camera
+    from depth_ros.core.frame import Clip, DepthFrame
+    from depth_ros.core.metric import to_depth_m
+    from depth_ros.families import depthvlm
+    from depth_ros.pipeline import open_graphs
+
+    family, (height, width) = depthvlm.family(settings), frame.rgb.shape[:2]
+    h, w = family.size(height, width, frame.camera)    # says what is wrong before anything is loaded
+    graphs, _ = open_graphs(family, settings)
+    assert frame.camera
+    clip = Clip(family.shrink(frame.rgb, (h, w))[None], (0,), resize_camera(frame.camera, h, w))
+    prediction, answer = depthvlm.ask(graphs, clip, question)
+    map = family.enlarge(prediction.maps[0], (height, width))
+    return DepthFrame(0, frame, map, family.quantity, to_depth_m(map, family.quantity, settings.metric)), answer
+
+
+def write(out: Path, depth: 'DepthFrame', question: str, answer: str, overwrite: bool) -> None:
+    """Write depth as `process` does, `preview.png` and `answer.txt` into the folder `out`."""
+    import cv2
+
+    from depth_ros.io.depth_file import DepthFolder
+    from depth_ros.io.output import complete_or_nothing, writing
+    from depth_ros.io.preview import Preview
+
+    with complete_or_nothing(out, overwrite) as folder:
+        maps = DepthFolder(folder)
+        maps.add(depth)
+        maps.close()
+        with writing(out):
+            (folder / 'preview.png').write_bytes(cv2.imencode('.png', Preview()(depth))[1].tobytes())
+            (folder / 'answer.txt').write_text(f'{question}\n{answer}\n', encoding='utf8')
