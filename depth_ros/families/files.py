@@ -57,7 +57,7 @@ def fetch(file: WeightsFile) -> Path:
     hub = need('huggingface_hub', "pip install 'depth_ros[families]'")
     try:
         if not file.name:
-            return Path(hub.snapshot_download(file.repo))
+            return Path(hub.snapshot_download(file.repo, allow_patterns=['*.json', '*.safetensors']))
         path = Path(hub.hf_hub_download(file.repo, file.name))
         published = hub.get_hf_file_metadata(hub.hf_hub_url(file.repo, file.name)).etag or ''
     except Exception as error:    # of the hub, of its HTTP library, of the system
