@@ -96,9 +96,8 @@ class TemporalAttention(nn.Module):
         keep = torch.stack((self.to_k(x), self.to_v(x))).squeeze(2)    # (2, N, C)
         k, v = torch.stack((*past, keep), dim=2)                       # (N, P + 1, C) each
         positions = self.pos_encoder.pe[0, : k.shape[1]]
-        k += self.to_k(positions)
-        v += self.to_v(positions)
-        return self._attend(self.to_q(x + positions[-1]), k, v), keep
+        attended = self._attend(self.to_q(x + positions[-1]), k + self.to_k(positions), v + self.to_v(positions))
+        return attended, keep
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in (q, k, v))    # (N, heads, T, D)

@@ -5,7 +5,6 @@ map of the newest frame from what was kept of those before it. What belongs to a
 that a caller can keep it and show it again.
 """
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,7 +49,7 @@ class VideoDepthAnything(nn.Module):
 class Encoder(nn.Module):
     """Graph: pictures -> tokens, frame by frame."""
 
-    resident = True    # the outputs need not leave the device
+    resident = ('frame',)    # outputs that may stay where they are: a caller only hands them on
 
     def __init__(self, network: VideoDepthAnything) -> None:
         super().__init__()
@@ -76,7 +75,7 @@ class Head(nn.Module):
 class Step(nn.Module):
     """Graph: tokens of the newest frame, and what was kept of earlier ones -> its map, and what to keep of it."""
 
-    resident = True
+    resident = ('keep',)
 
     def __init__(self, network: VideoDepthAnything) -> None:
         super().__init__()
@@ -88,17 +87,17 @@ class Step(nn.Module):
         `frame` (4, h/14, w/14, C); `past`: 'keep' of the frames that precede it, oldest first, none for a first frame.
         """
         kept: list[Tensor] = []
+        read = 0    # of each of `past`
 
         def attend(attention: TemporalAttention, x: Tensor) -> Tensor:    # x: (N, 1, C)
-            first = sum(map(torch.numel, kept))
-            shape = 2, x.shape[0], x.shape[2]
-            earlier = [frame[first: first + math.prod(shape)].view(shape) for frame in past.values()]
-            out, keep = attention.step(x, earlier)
-            kept.append(keep)
+            nonlocal read
+            size = 2 * x.numel()
+            out, keep = attention.step(x, [one[read: read + size].view(2, x.shape[0], x.shape[2]) for one in past.values()])
+            kept.append(keep.flatten())
+            read += size
             return out
 
-        map = self.network.decode(frame[None], attend)
-        return {'map': map, 'keep': torch.cat([keep.flatten() for keep in kept])}
+        return {'map': self.network.decode(frame[None], attend), 'keep': torch.cat(kept)}
 
 
 def expected(role: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
