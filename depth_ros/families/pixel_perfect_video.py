@@ -23,7 +23,7 @@ from depth_ros.families.pixel_perfect import denoise, draw_noise
 from depth_ros.settings import Settings
 
 SIDE_PX = 512
-BYTES_PER_PX = 1500.0    # measured
+BYTES_PER_PX = 1300.0    # measured
 WINDOW = WindowSpec(16, (0, 8, 15), anchors=3)
 
 
