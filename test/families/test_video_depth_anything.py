@@ -133,6 +133,22 @@ def test_a_live_stream_starts_anew_after_a_reset(weights):
     assert not np.array_equal(first[2], first[3])
 
 
+@pytest.mark.parametrize('size', [(1, 1), (3, 300), (20, 14)])
+def test_the_smallest_picture_has_a_map_too(size, published):
+    for live in (False, True):
+        for depth in played(open_stream(settings(published, **{'model.short_side_px': 14}), live=live), noise(3, *size)):
+            assert depth.map.shape == size and np.isfinite(depth.map).all()
+
+
+def test_half_precision_says_about_the_same(weights):
+    def maps(precision):
+        streams = [open_stream(settings(weights, **{'model.precision': precision}), live=live) for live in (False, True)]
+        return np.stack([depth.map for stream in streams for depth in played(stream, noise(3))])
+
+    half, full = maps('bf16'), maps('fp32')
+    assert np.corrcoef(half.ravel(), full.ravel())[0, 1] > 0.99
+
+
 @pytest.mark.parametrize('variant', FILES)
 def test_the_variant_is_that_of_the_setting_of_the_file_or_of_the_folder(variant, tmp_path):
     (tmp_path / FILES[variant].name).touch()
@@ -152,7 +168,9 @@ def test_metres_are_never_fitted_to_metres(tmp_path):
     torch.save(tiny.small(), path)
     done = played(open_stream(settings(str(path))), noise(40))
     assert {(depth.scale, depth.shift) for depth in done} == {(1.0, 0.0)}
-    assert all(np.array_equal(depth.depth_m[depth.map > 0], depth.map[depth.map > 0]) for depth in done)
+    for depth in done:
+        valid = np.isfinite(depth.depth_m)
+        assert valid.mean() > 0.5 and np.array_equal(depth.depth_m[valid], depth.map[valid])
 
 
 @pytest.mark.parametrize(('values', 'error', 'words'), [
