@@ -19,8 +19,8 @@ from depth_ros.settings import Settings
 PRESETS = {length: WindowSpec(length, keyframes, anchors=2, blend=blend, past_end=True, floor=0.0)
            for length, keyframes, blend in ((32, (0, 12, *range(24, 32)), 8), (16, (0, 6, 12, 13, 14, 15), 4),
                                             (8, (0, 3, 6, 7), 2))}    # as published, for three sizes of memory
-LICENCE = 'not stated; trained from weights under CC-BY-NC-4.0: non-commercial'
-BYTES_PER_PX = 1
+LICENCE = 'not stated; trained from weights under CC-BY-NC-4.0'
+BYTES_PER_PX = 1100
 
 
 def family(settings: Settings) -> Family:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from depth_ros.core.pose import Trajectory, chain, fit_scale_offset, mean_rotation
+from depth_ros.core.pose import Trajectory, chain, fit_scale_offset, mean_rotation, rotation
 from depth_ros.core.window import RollingWindow, WindowSpec
 
 PUBLISHED = WindowSpec(8, (0, 3, 6, 7), anchors=2, blend=2)
@@ -121,6 +121,11 @@ def test_the_scale_of_points_on_one_spot_is_the_expected_one():
 def test_the_mean_of_rotations_about_one_axis_is_in_the_middle_whatever_a_wrong_one_says():
     rotations = np.stack([turn(0, 0, 1, angle) for angle in (0.1, 0.2, 0.3)] + [turn(1, 0, 0, 3.0)])
     assert mean_rotation(rotations) == pytest.approx(turn(0, 0, 1, 0.2), abs=5e-3)
+
+
+def test_a_quaternion_of_any_length_is_the_same_rotation():
+    half = np.array([0, 0, np.sin(0.25), np.cos(0.25)])
+    assert rotation(np.stack((half, -7 * half))) == pytest.approx(np.stack([turn(0, 0, 1, 0.5)] * 2))
 
 
 def walk(truth, spec, unit, depth_error=lambda: 1.0, noise=0.0, spoil=lambda indices, T: T):
