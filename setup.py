@@ -49,7 +49,7 @@ setup(
             'torch>=2.4',
             'safetensors>=0.4',
             'huggingface_hub>=0.30',
-            'diffusers>=0.35',
+            'diffusers>=0.42,<1',
             'transformers>=5.23,<6',
         ],
         'eval': ['scipy', 'evo', 'matplotlib'],

@@ -86,8 +86,8 @@ def check_weights(family: Family, path: Path) -> str:
     Raises WeightsError if it cannot be read, SettingsError if the family has no torch network.
     """
     if not family.network:
-        raise SettingsError(f'{family.name} runs an ONNX file, which is checked when it is opened; known with weights files: '
-                            'see `depth_ros models`')
+        raise SettingsError(f'{family.name} runs an ONNX file, which is checked when it is opened; `depth_ros models` says '
+                            'which families have weights files')
     from depth_ros.models import weights
 
     module = _models(family.network)
@@ -105,9 +105,11 @@ def check_weights(family: Family, path: Path) -> str:
 
 
 def needed_bytes(family: Family, length: int, parameters: float) -> float:
-    """Return an estimate of the memory [B] that windows of `length` frames of WARM_UP_SIZE take in float32, weights included."""
+    """Return an estimate of the memory [B] that windows of `length` frames of WARM_UP_SIZE take in float32, with weights."""
     h, w = family.size(*WARM_UP_SIZE, _nominal_camera())
-    return 4 * parameters + (family.network.bytes_per_px if family.network else 0) * h * w * length
+    network = family.network
+    per_px = network.bytes_per_px * length + network.working_bytes_per_px if network else 0
+    return 4 * parameters + per_px * h * w
 
 
 def _open_torch(family: Family, network: Network, settings: Settings,
@@ -118,8 +120,9 @@ def _open_torch(family: Family, network: Network, settings: Settings,
     _check_memory(family, network, paths, device, dtype.itemsize / 4, length)
     hashes = files.verify(paths, network.files)
     torch_graph.set_threads(settings.threads)
-    modules = module.open_graphs(paths, dtype, device, **network.options)
-    return {name: TorchGraph(module, device, dtype) for name, module in modules.items()}, list(paths.values()), list(hashes.values())
+    opened = module.open_graphs(paths, dtype, device, **network.options)
+    graphs: dict[str, Graph] = {name: TorchGraph(graph, device, dtype) for name, graph in opened.items()}
+    return graphs, list(paths.values()), list(hashes.values())
 
 
 def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], list[Path], list[str]]:

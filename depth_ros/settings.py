@@ -21,11 +21,12 @@ def option(default: Any, help: str, *, low: float | None = None, high: float | N
 class ModelSettings:
     """What the networks of the papers understand; `depth_ros models` says which family has what."""
 
-    variant: str = option('', 'Size or kind, e.g. small, base, large; empty: what the weights file shows, else the smallest.')
+    variant: str = option('', 'Size or kind, e.g. small, large; empty: what the weights file is called, else the smallest.')
     device: str = option('auto', 'Where torch computes; auto: CUDA where there is a GPU.', choices=('auto', 'cpu', 'cuda'))
     precision: str = option('auto', 'Number format of a torch network; auto: fp32 on a CPU, fp16 on a GPU.',
                             choices=('auto', 'fp32', 'fp16', 'bf16'))
-    short_side_px: int = option(0, 'Short side of the picture that the network sees; 0: as published [px].', low=0, high=4096)
+    short_side_px: int = option(0, 'Short side of the picture that the network sees; 0: as published [px].', low=0,
+                                high=4096)
     pose_injection: bool = option(True, 'GemDepth: add the embedding of the predicted pose to the tokens.')
     tau: float = option(0.5, 'DVD: point of the flow that the one pass stands for.', low=0.0, high=1.0)
     steps: int = option(4, 'Pixel-Perfect Depth: Euler steps.', low=1, high=1000)
@@ -63,7 +64,8 @@ class MetricSettings:
     """Where metres come from."""
 
     source: str = option('family', 'family: metres only from a metric network; fixed: inverse depth [1/m] = scale * '
-                         'disparity + shift (for a log-depth network: log(1 + depth) = scale * map + shift).', choices=('family', 'fixed'))
+                         'disparity + shift (for a log-depth network: log(1 + depth) = scale * map + shift).',
+                         choices=('family', 'fixed'))
     scale: float = option(1.0, 'For the source fixed: inverse depth per unit of disparity [1/m].', low=1e-9, high=1e9,
                           live=True)
     shift: float = option(0.0, 'For the source fixed: inverse depth at disparity 0 [1/m].', low=-1e3, high=1e3, live=True)

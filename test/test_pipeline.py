@@ -5,6 +5,8 @@ import pytest
 
 from depth_ros import Frame, open_stream
 from depth_ros.errors import SettingsError, WeightsError
+from depth_ros.families import load_family
+from depth_ros.pipeline import needed_bytes
 from depth_ros.settings import build
 from test.families.tiny import settings_of, write
 
@@ -116,3 +118,11 @@ def test_half_the_numbers_take_half_the_memory_and_give_nearly_the_same(windowed
             depth.map for depth in stream.flush()]
     full, half = np.stack(maps['fp32']), np.stack(maps['bf16'])
     assert not np.array_equal(full, half) and np.corrcoef(full.ravel(), half.ravel())[0, 1] > 0.98
+
+
+def test_the_memory_that_is_asked_for_grows_with_the_window_and_holds_weights_and_fixed_work():
+    family = load_family(build({'family': 'dvd'}))
+    network, (h, w) = family.network, family.size(480, 640, None)
+    one, two = (needed_bytes(family, length, 1e9) for length in (1, 2))
+    assert two - one == network.bytes_per_px * h * w
+    assert one - (two - one) == 4e9 + network.working_bytes_per_px * h * w

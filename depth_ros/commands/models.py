@@ -1,4 +1,4 @@
-"""`depth_ros models`: the families and what they may be used for, whether a weights file fits, and getting published ones."""
+"""`depth_ros models`: what the families are and may be used for; whether a weights file fits; getting the published ones."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -41,7 +41,7 @@ class Clip:
     """What one inference sees: T frames at network size."""
 
     rgb: np.ndarray                  # (T, h, w, 3), uint8 or float32 in 0..1, as the family's `shrink` made it
-    indices: tuple[int, ...]         # their positions in the segment: what was computed of a frame that comes again can be kept
+    indices: tuple[int, ...]         # their positions in the segment: of a frame that comes again, work can be kept
     camera: Camera | None = None     # of these pictures at network size; None: uncalibrated
 
 

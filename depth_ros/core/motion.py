@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 THUMBNAIL_PX = 128            # long side
+LEAST_PX = 32                 # short side; the flow of OpenCV crashes on less
 CONSISTENT_PX = 0.5           # forward and backward flow may disagree by this much
 CUT_SHARE = 0.1               # two pictures show different scenes if less than this share of the flow is consistent
 CUT_CORRELATION = 0.6         # and their coarse layouts correlate less than this
@@ -59,7 +60,7 @@ def thumbnail(rgb: np.ndarray) -> np.ndarray:
     """Return the small grey picture, (h, w) uint8, that motion is measured on."""
     height, width = rgb.shape[:2]
     ratio = THUMBNAIL_PX / max(height, width)
-    size = max(16, round(width * ratio)), max(16, round(height * ratio))
+    size = max(LEAST_PX, round(width * ratio)), max(LEAST_PX, round(height * ratio))
     return cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 

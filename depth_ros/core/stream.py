@@ -145,8 +145,8 @@ class DepthStream:
             if self.stitcher.segment != segment:
                 self.trajectory = Trajectory()
             if prediction.T_ref_cam is not None and not self.family.carries_state:
-                T_world_cam = self.trajectory.add(window.indices, window.fresh, prediction.T_ref_cam, self.stitcher.fit.scale)
-                prediction = replace(prediction, T_ref_cam=T_world_cam)
+                prediction = replace(prediction, T_ref_cam=self.trajectory.add(
+                    window.indices, window.fresh, prediction.T_ref_cam, self.stitcher.fit.scale))    # now T_world_cam
         self.waiting.update((window.indices[slot], (window.items[slot], prediction)) for slot in window.fresh)
         return [self._finish(aligned) for aligned in settled]
 

@@ -27,7 +27,7 @@ MULTIPLE_PX = 16       # a token is 2 x 2 latent pixels of 8 x 8 px
 STEP = 4               # frames that the VAE codes together
 LONGEST = 4093         # the position table has 1024 entries: 1 + 1023 steps
 WORKING_BYTES_PER_PX = 23_000.0    # measured, in float32: the VAE at one step, however long the window,
-BYTES_PER_PX_AND_FRAME = 320.0     # and what grows with it
+BYTES_PER_PX = 320.0               # and what grows with it
 LICENCE = 'CC-BY-NC-4.0'
 VARIANTS = {'1.0': 'model.safetensors', '1.1': 'dvd_1.1.safetensors'}
 
@@ -79,7 +79,7 @@ def family(settings: Settings) -> Family:
                                parameters=2_118_921_280, kept=0.53),
             'vae': WeightsFile('Wan2.1_VAE.pth', 'Wan-AI/Wan2.1-T2V-1.3B', licence='Apache-2.0', parameters=126_892_531),
         }, {'tau': model.tau}, half='bf16',
-            bytes_per_px=WORKING_BYTES_PER_PX / (settings.length or 45) + BYTES_PER_PX_AND_FRAME),
+            bytes_per_px=BYTES_PER_PX, working_bytes_per_px=WORKING_BYTES_PER_PX),
         variants=tuple(VARIANTS),
         licence_weights=LICENCE,
     )

@@ -86,7 +86,8 @@ class Network:
     files: Mapping[str, WeightsFile]                 # by role; the first is the main one
     options: Mapping[str, Any] = field(default_factory=dict)    # for the module's `open_graphs`
     half: str = 'fp16'               # number format on a GPU: fp16 or bf16, as the weights were trained
-    bytes_per_px: float = 0.0        # peak memory of one inference per network pixel and frame, in float32
+    bytes_per_px: float = 0.0        # peak memory of one inference per network pixel and frame, in float32,
+    working_bytes_per_px: float = 0.0    # and per network pixel, however many frames
 
 
 def shrink_by_area(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

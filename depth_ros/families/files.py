@@ -1,4 +1,4 @@
-"""Where a family's weights files lie: where the user says, or in the cache of the Hugging Face hub; and how they get there."""
+"""Where the weights files of a family lie: where the user says, or in the cache of the Hugging Face hub."""
 
 import hashlib
 from collections.abc import Mapping
@@ -82,8 +82,8 @@ def sha256(path: Path) -> str:
 
 
 def _cached(family: Family, file: WeightsFile) -> Path:
-    missing = WeightsError(f'the weights of {family.name} are not on this machine; {how_to_get(family)}, or give the path of '
-                           'yours with the setting weights')
+    missing = WeightsError(f'the weights of {family.name} are not on this machine; {how_to_get(family)}, or give the path '
+                           'of yours with the setting weights')
     if not file.repo:
         raise missing
     try:

@@ -1,7 +1,7 @@
 """Weights files: read without running anything in them, held against the network key by key, loaded without a second copy.
 
-A network is built on the meta device, in the sizes that its file shows, and takes the tensors of the file as they are: mapped
-into memory, converted only where another precision is asked for.
+A network is built on the meta device, in the sizes that its file shows, and takes the tensors of the file as they are:
+mapped into memory, converted only where another precision is asked for.
 """
 
 import pickle
@@ -58,7 +58,8 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], file: str, dtype: tor
     """
     difference = compare({key: tuple(value.shape) for key, value in tensors.items()}, shapes_of(module))
     if difference:
-        raise WeightsError(f'{file} does not fit {type(module).__name__}: {difference}; take the official file of this family')
+        raise WeightsError(f'{file} does not fit {type(module).__name__}: {difference}; '
+                           'take the official file of this family')
     placed = {key: value.to(device, dtype if value.is_floating_point() else None) for key, value in tensors.items()}
     module.load_state_dict(placed, strict=True, assign=True)
     return module.eval().requires_grad_(False)

@@ -13,7 +13,7 @@ REMEDY = "pip install 'depth_ros[families]'"
 
 
 def choose(device: str, precision: str, half: str) -> tuple[str, Any]:
-    """Return (device, torch dtype) for the settings `model.device` and `model.precision`; `half` is what auto takes on a GPU.
+    """Return (device, torch dtype) for the settings `model.device` and `model.precision`; auto takes `half` on a GPU.
 
     Raises SettingsError where CUDA is asked for and not there, MissingDependency without torch.
     """
@@ -35,7 +35,8 @@ def free_bytes(device: str) -> float:
     meminfo, limit, used = (Path(name) for name in (
         '/proc/meminfo', '/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'))
     if meminfo.exists():
-        free += [1024.0 * int(line.split()[1]) for line in meminfo.read_text().splitlines() if line.startswith('MemAvailable')]
+        lines = meminfo.read_text().splitlines()
+        free += [1024.0 * int(line.split()[1]) for line in lines if line.startswith('MemAvailable')]
     if limit.exists() and used.exists() and (text := limit.read_text().strip()) != 'max':
         free.append(float(text) - float(used.read_text()))
     return min(free)
@@ -65,7 +66,7 @@ class TorchGraph:
         torch = need('torch', REMEDY)
         with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
             outputs = self.module(**{name: self._placed(torch.as_tensor(value)) for name, value in inputs.items()})
-            return {name: value if self.resident and name.startswith(self.resident) else _array(value) for name, value in outputs.items()}
+            return {name: value if name.startswith(self.resident) else _array(value) for name, value in outputs.items()}
 
     def _placed(self, tensor: Any) -> Any:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)

@@ -47,3 +47,11 @@ def test_frames_of_a_real_video_are_no_cuts(shared):
 def test_the_same_pictures_give_the_same_flow():
     last, new = thumbnail(picture()), thumbnail(moved(picture(), 1.02))
     assert measure_motion(last, new).flow.tobytes() == measure_motion(last, new).flow.tobytes()
+
+
+@pytest.mark.parametrize('size', [(3, 400), (400, 3), (1, 1), (40, 2000)])
+def test_pictures_of_any_shape_can_be_compared(size):
+    random = np.random.default_rng(0)
+    for _ in range(20):    # the flow of OpenCV crashes on pictures of less than its patches
+        last, new = (thumbnail(random.integers(0, 255, (*size, 3), dtype=np.uint8)) for _ in range(2))
+        assert np.isfinite(measure_motion(last, new).flow).all()

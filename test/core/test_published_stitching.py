@@ -68,7 +68,7 @@ def test_windows_of_pixel_perfect_video_depth_come_out_as_published():
 @pytest.mark.parametrize(('name', 'fit'), [('dvd_stitch', 'least_squares'), ('dvd_stitch_scaleonly', 'scale_only')])
 def test_windows_of_dvd_come_out_as_published(name, fit):
     golden = Golden(f'{name}_seed0')
-    outputs = [golden[f'window_output_{number}'].reshape(13, 12, 16 * 3) for number in range(3)]    # three channels side by side
+    outputs = [golden[f'window_output_{number}'].reshape(13, 12, 16 * 3) for number in range(3)]    # channels side by side
     maps, frames, fits = stitched(DVD, outputs, golden['result'].shape[1], fit)
     assert [[indices[0], indices[-1] + 1] for indices in frames] == golden.meta['windows']
     if 'scale_shift_f64' in golden.arrays:

@@ -1,4 +1,4 @@
-"""Every family of the papers, at a tiny size with pseudo-random weights under the published names, from pictures to files."""
+"""Every family of the papers, tiny and with pseudo-random weights under the published names, from pictures to files."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Weights files are found where the user says or in the hub's cache; fetching resumes, verifies, and says what to do offline."""
+"""Weights files are found where the user says or in the hub's cache; fetching resumes, verifies, and helps offline."""
 
 import hashlib
 import http.server

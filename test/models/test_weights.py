@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='torch is not installed: pip install torch')
 
-from torch import nn    # noqa: E402
+from torch import nn  # noqa: E402
 
-from depth_ros.errors import WeightsError    # noqa: E402
-from depth_ros.models.weights import compare, load, read_shapes, read_tensors, shapes_of    # noqa: E402
+from depth_ros.errors import WeightsError  # noqa: E402
+from depth_ros.models.weights import compare, load, read_shapes, read_tensors, shapes_of  # noqa: E402
 
 save_file = pytest.importorskip('safetensors.torch', reason='safetensors is not installed').save_file
 TENSORS = {'weight': torch.arange(6.0).reshape(2, 3), 'bias': torch.tensor([1.0, 2.0])}

@@ -132,7 +132,9 @@ def write(learner: Learner, source: Path, target: Path) -> None:
 
 
 def _save(tensors: dict[str, Tensor], file: Path) -> None:
+    part = file.with_name(f'{file.name}.part')    # under its own name only when it is complete
     if file.suffix == '.safetensors':
-        need('safetensors.torch', 'pip install safetensors').save_file(tensors, file)
+        need('safetensors.torch', 'pip install safetensors').save_file(tensors, part)
     else:
-        torch.save(tensors, file)
+        torch.save(tensors, part)
+    part.replace(file)
