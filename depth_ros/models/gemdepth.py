@@ -141,9 +141,9 @@ class GeometryEncoder(nn.Module):
 
     def __init__(self, shapes: Shapes, prefix: str) -> None:
         super().__init__()
+        out, inside = shape(shapes, f'{prefix}encoder.1.weight', 2)
         keys = sorted((key for key in shapes if key.startswith(f'{prefix}encoder.') and key.endswith('.weight')), key=len)
         sizes = [shape(shapes, key, 2) for key in reversed(keys)]    # the deeper, the earlier
-        out, inside = shape(shapes, f'{prefix}encoder.1.weight', 2)
         encoder = nn.Sequential(nn.Linear(sizes[0][1], sizes[0][0]), nn.GELU())
         for width, into in sizes[1:-1]:
             encoder = nn.Sequential(encoder, nn.Linear(into, width), nn.GELU())

@@ -105,6 +105,12 @@ def test_a_file_without_registers_is_not_of_this_family():
         gemdepth.expected('model', {'pretrained.patch_embed.proj.weight': (64, 3, 14, 14)})
 
 
+def test_a_file_without_an_encoder_of_the_geometry_is_not_of_this_family():
+    shapes = {key: shape for key, shape in tiny.shapes(**tiny.TINY).items() if not key.startswith('cam_rot_encoder')}
+    with pytest.raises(WeightsError, match='cam_rot_encoder'):
+        gemdepth.expected('model', shapes)
+
+
 def test_a_file_that_lacks_a_part_is_not_half_loaded(tmp_path):
     tensors = torch.load(tiny.write(tmp_path), weights_only=True)
     del tensors['dec_norm.weight']
