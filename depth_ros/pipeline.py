@@ -22,6 +22,7 @@ from depth_ros.runtime.torch_graph import TorchGraph
 from depth_ros.settings import Settings, build, flatten
 
 WARM_UP_SIZE = (480, 640)
+SINGLE = WindowSpec()
 
 
 def open_stream(settings: Settings | None = None, *, live: bool = False, **values: Any) -> DepthStream:
@@ -37,7 +38,7 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
     settings = build({**(flatten(settings) if settings else {}), **given})
     family = load_family(settings)
     spec = window_spec(family, settings, live)
-    graphs, info = open_graphs(family, settings, spec.length)
+    graphs, info = open_graphs(family, settings, spec)
     # Freed at once: from then on glibc keeps blocks up to this size for the next frame. Getting them from the system again
     # for every frame costs more than filling them. Other allocators do not mind.
     np.empty(30 << 20, np.uint8)
@@ -46,15 +47,16 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
     return DepthStream(family, graphs, spec, settings, info)
 
 
-def open_graphs(family: Family, settings: Settings, length: int = 1) -> tuple[dict[str, Graph], dict[str, str]]:
-    """Return the family's graphs by name, for windows of `length` frames, and what diagnostics say of them.
+def open_graphs(family: Family, settings: Settings,
+                spec: WindowSpec = SINGLE) -> tuple[dict[str, Graph], dict[str, str]]:
+    """Return the family's graphs by name, for the windows of `spec`, and what diagnostics say of them.
 
     Raises SettingsError, WeightsError or MissingDependency, each with the remedy.
     """
     backend = 'torch' if family.network else 'onnx'
     if settings.backend not in ('auto', backend):
         raise SettingsError(f'backend={settings.backend}, but {family.name} runs on {backend}; set backend to auto')
-    graphs, paths, hashes = (_open_torch(family, family.network, settings, length) if family.network else
+    graphs, paths, hashes = (_open_torch(family, family.network, settings, spec) if family.network else
                              _open_onnx(family, settings))
     info = {
         'family': family.name,
@@ -104,20 +106,22 @@ def check_weights(family: Family, path: Path) -> str:
     return '; '.join(differences)
 
 
-def needed_bytes(family: Family, length: int, parameters: float) -> float:
-    """Return an estimate of the memory [B] that windows of `length` frames of WARM_UP_SIZE take in float32, with weights."""
+def needed_bytes(family: Family, spec: WindowSpec, parameters: float) -> float:
+    """Return an estimate of the memory [B] that windows of frames of WARM_UP_SIZE take in float32, with the weights."""
+    if not family.network:
+        return 0.0
     h, w = family.size(*WARM_UP_SIZE, _nominal_camera())
-    network = family.network
-    per_px = network.bytes_per_px * length + network.working_bytes_per_px if network else 0
+    network, live = family.network, spec.live and spec.length == 1
+    per_px = network.bytes_per_px * spec.length + network.working_bytes_per_px + network.live_bytes_per_px * live
     return 4 * parameters + per_px * h * w
 
 
 def _open_torch(family: Family, network: Network, settings: Settings,
-                length: int) -> tuple[dict[str, Graph], list[Path], list[str]]:
+                spec: WindowSpec) -> tuple[dict[str, Graph], list[Path], list[str]]:
     paths = files.locate(family, settings.weights)
     device, dtype = torch_graph.choose(settings.model.device, settings.model.precision, network.half)
     module = _models(network)
-    _check_memory(family, network, paths, device, dtype.itemsize / 4, length)
+    _check_memory(family, network, paths, device, dtype.itemsize / 4, spec)
     hashes = files.verify(paths, network.files)
     torch_graph.set_threads(settings.threads)
     opened = module.open_graphs(paths, dtype, device, **network.options)
@@ -138,17 +142,18 @@ def _models(network: Network) -> ModuleType:
 
 
 def _check_memory(family: Family, network: Network, paths: Mapping[str, Path], device: str, narrowing: float,
-                  length: int) -> None:
+                  spec: WindowSpec) -> None:
     from depth_ros.models import weights
 
     parameters = sum(network.files[role].kept * math.prod(shape)
                      for role, path in paths.items() for shape in weights.read_shapes(path).values())
-    free, needed = torch_graph.free_bytes(device), narrowing * needed_bytes(family, length, parameters)
+    free, needed = torch_graph.free_bytes(device), narrowing * needed_bytes(family, spec, parameters)
     if needed > free:
-        remedy = f'set length below {length} or ' if length > 1 else ''
-        raise SettingsError(f'{family.name} needs about {needed / 1e9:.1f} GB for {length} frames of '
+        remedies = ([f'set length below {spec.length}'] if spec.length > 1 else []) + (
+            [] if getattr(family.size, 'fixed', None) else ['set model.short_side_px to a smaller picture'])
+        raise SettingsError(f'{family.name} needs about {needed / 1e9:.1f} GB for {spec.length} frames of '
                             f'{WARM_UP_SIZE[1]}x{WARM_UP_SIZE[0]}, and {free / 1e9:.1f} GB are free on {device}; '
-                            f'{remedy}set model.short_side_px to a smaller picture')
+                            f'{" or ".join(remedies)}')
 
 
 def _nominal_camera() -> Camera:

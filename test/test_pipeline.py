@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from depth_ros import Frame, open_stream
+from depth_ros.core.window import WindowSpec
 from depth_ros.errors import SettingsError, WeightsError
 from depth_ros.families import load_family
 from depth_ros.pipeline import needed_bytes
@@ -123,6 +124,6 @@ def test_half_the_numbers_take_half_the_memory_and_give_nearly_the_same(windowed
 def test_the_memory_that_is_asked_for_grows_with_the_window_and_holds_weights_and_fixed_work():
     family = load_family(build({'family': 'dvd'}))
     network, (h, w) = family.network, family.size(480, 640, None)
-    one, two = (needed_bytes(family, length, 1e9) for length in (1, 2))
+    one, two = (needed_bytes(family, WindowSpec(length), 1e9) for length in (1, 2))
     assert two - one == network.bytes_per_px * h * w
     assert one - (two - one) == 4e9 + network.working_bytes_per_px * h * w

@@ -59,7 +59,7 @@ def _print_network(family: 'Family', variant: str) -> None:
     if not family.network:
         return
     parameters = sum(file.kept * file.parameters for file in family.network.files.values())
-    memory = needed_bytes(family, family.offline.length, parameters)
+    memory = needed_bytes(family, family.offline, parameters)
     print(f'    {variant}{": " if variant else ""}{parameters / 1e6:.0f} M parameters, about {memory / 1e9:.1f} GB '
           f'in float32 for a window of 640x480; {"metres" if family.quantity.is_metric else "relative"}')
     for file in family.network.files.values():

@@ -22,6 +22,7 @@ FIT_LEAST = 50              # fewer say nothing
 LEVEL_MEMORY = 0.8          # share of its past that the running residual keeps per fit
 CUT_RESIDUAL = 0.25         # a fit this bad
 CUT_FACTOR = 6.0            # and this many times worse than usual ends the segment
+LOG_SPREAD = 2.3            # what a log-depth map is taken to span: a tenfold depth; its unit is not known
 FORGET = 0.002              # share of its correction that the scale lock gives up per frame,
 FORGET_NEARING = 3.0        # per unit of log expansion of the picture,
 FORGET_PASSING = 1.0        # and per picture width that the scene moved by
@@ -227,7 +228,7 @@ class ScaleLock:
             nearing = motion.expansion()
             expected = self._brought_nearer(motion.warp(self.last[1]), nearing)
             fit = fit_robustly(small, np.where(motion.consistent, expected, np.nan), symmetric=True)
-            keep = max(0.0, 1 - FORGET - FORGET_NEARING * abs(np.log(nearing)) - FORGET_PASSING * motion.passing())
+            keep = max(0.0, 1.0 - FORGET - FORGET_NEARING * abs(np.log(nearing)) - FORGET_PASSING * motion.passing())
             if fit and fit.scale > 0:
                 fit = replace(fit, scale=fit.scale ** keep, shift=fit.shift * keep)
             self.fit = accept(fit, self.fit, self.settings)
@@ -236,7 +237,8 @@ class ScaleLock:
 
     def _brought_nearer(self, map: np.ndarray, factor: float) -> np.ndarray:
         if self.quantity is Quantity.LOG_DEPTH_AFFINE:
-            return map - np.log(factor)
+            low, high = np.percentile(map, (5, 95))
+            return map - np.float32(np.log(factor) * (high - low) / LOG_SPREAD)
         return map / factor if self.quantity.grows_with_depth else map * factor
 
 

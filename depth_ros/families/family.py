@@ -75,6 +75,7 @@ class WeightsFile:
     licence: str = 'not stated'
     parameters: int = 0
     kept: float = 1.0                # share of them that stays in memory
+    also: tuple[str, ...] = ()       # other names that it goes by
     sha256: str = ''                 # '' where it is not known
 
 
@@ -87,7 +88,8 @@ class Network:
     options: Mapping[str, Any] = field(default_factory=dict)    # for the module's `open_graphs`
     half: str = 'fp16'               # number format on a GPU: fp16 or bf16, as the weights were trained
     bytes_per_px: float = 0.0        # peak memory of one inference per network pixel and frame, in float32,
-    working_bytes_per_px: float = 0.0    # and per network pixel, however many frames
+    working_bytes_per_px: float = 0.0    # per network pixel, however many frames,
+    live_bytes_per_px: float = 0.0       # and per network pixel for what a live stream carries along
 
 
 def shrink_by_area(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -24,7 +24,8 @@ def locate(family: Family, weights: str) -> dict[str, Path]:
         raise WeightsError(f'there is no weights file {given}; {how_to_get(family)}')
     main = next(iter(files))
     folder = given if given.is_dir() else given.parent
-    paths = {role: folder / file.name for role, file in files.items()}
+    paths = {role: next((path for name in (file.name, *file.also) if (path := folder / name).exists()), folder / file.name)
+             for role, file in files.items()}
     if given.is_file():
         paths[main] = given
     for role, path in paths.items():

@@ -46,7 +46,7 @@ def family(settings: Settings) -> Family:
         network=Network('pixel_perfect_video', {
             'model': WeightsFile('ppvd.pth', page='https://github.com/gangweix/pixel-perfect-depth', parameters=561_754_944),
             'semantics': WeightsFile('model.safetensors', 'yyfz233/Pi3', licence='CC-BY-NC-4.0', parameters=958_696_732,
-                                     kept=0.79),
+                                     kept=0.79, also=('pi3.safetensors',)),
         }, {'side_px': side_px}, half='bf16', bytes_per_px=BYTES_PER_PX),
         licence_weights='not stated; the semantics are CC-BY-NC-4.0',
     )

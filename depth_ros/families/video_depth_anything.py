@@ -24,7 +24,8 @@ STREAM_RECENT = 29     # of them, those right before the newest; it sees these, 
 SIZES = {'small': ('vits', 29_035_137, 'Apache-2.0'),    # encoder, parameters, licence
          'base': ('vitb', 114_441_409, 'CC-BY-NC-4.0'),
          'large': ('vitl', 384_390_337, 'CC-BY-NC-4.0')}
-BYTES_PER_PX = {'small': 240, 'base': 500, 'large': 860}   # measured on windows of 32 frames
+BYTES_PER_PX = {'small': 240, 'base': 500, 'large': 860}        # measured on windows of 32 frames
+LIVE_BYTES_PER_PX = {'small': 4400, 'base': 8800, 'large': 13_000}    # kept keys and values: measured, small
 FILES = {
     **{size: WeightsFile(f'video_depth_anything_{encoder}.pth', f'depth-anything/Video-Depth-Anything-{size.title()}',
                          licence=licence, parameters=parameters)
@@ -54,7 +55,8 @@ def family(settings: Settings) -> Family:
         longest=LENGTH,
         carries_state=True,
         network=Network('video_depth_anything', {'model': FILES[variant]},
-                        {'size': size if settings.model.variant else ''}, bytes_per_px=BYTES_PER_PX[size]),
+                        {'size': size if settings.model.variant else ''}, bytes_per_px=BYTES_PER_PX[size],
+                        live_bytes_per_px=LIVE_BYTES_PER_PX[size]),
         variants=tuple(FILES),
         licence_weights=FILES[variant].licence,
     )

@@ -59,7 +59,7 @@ def test_the_answer_is_one_line(tmp_path):
     said = depth_ros('models', 'check', str(path), '--family', 'video_depth_anything')
     assert (said.returncode, said.stdout.strip()) == (0, f'{path.name} fits video_depth_anything')
     said = depth_ros('models', 'check', str(path), '--family', 'gemdepth')
-    assert said.returncode == 2 and 'missing' in said.stderr and len(said.stderr.strip().splitlines()) == 1
+    assert said.returncode == 2 and 'register_token' in said.stderr and len(said.stderr.strip().splitlines()) == 1
 
 
 def test_the_licence_is_printed_before_anything_is_fetched(tmp_path):

@@ -100,13 +100,14 @@ def scene(shift_px, nearer=1.0):
             nearer * cv2.warpAffine(disparity, view, (160, 120)))
 
 
-@pytest.mark.parametrize('quantity', [Quantity.DISPARITY_AFFINE, Quantity.DEPTH_AFFINE])
+@pytest.mark.parametrize('quantity', [Quantity.DISPARITY_AFFINE, Quantity.DEPTH_AFFINE, Quantity.LOG_DEPTH_AFFINE])
 def test_the_scale_lock_takes_out_what_the_network_adds_from_frame_to_frame(quantity):
     lock, random = ScaleLock(quantity, AlignmentSettings()), np.random.default_rng(2)
     scales = []
     for step in range(10):
         picture, disparity = scene(shift_px=2 * step)
-        truth = 1 / disparity if quantity.grows_with_depth else disparity
+        truth = {Quantity.DISPARITY_AFFINE: disparity, Quantity.DEPTH_AFFINE: 1 / disparity,
+                 Quantity.LOG_DEPTH_AFFINE: np.log1p(1 / disparity)}[quantity]
         scale, shift = (1.0, 0.0) if step == 0 else (random.uniform(0.7, 1.4), random.uniform(-0.2, 0.2))
         steady, _ = lock(scale * truth + np.float32(shift), picture)
         scales.append(fit_scale_shift(truth, steady)[0])

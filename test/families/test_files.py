@@ -43,6 +43,12 @@ def test_the_other_files_are_looked_for_beside_the_one_that_was_named(tmp_path):
     assert locate(family(), str(tmp_path / 'mine.pth')) == {'weights': tmp_path / 'mine.pth', 'vae': tmp_path / 'vae.pth'}
 
 
+def test_a_file_is_found_under_its_other_names_too(tmp_path):
+    files = {'weights': WeightsFile('model.safetensors', also=('net.safetensors',))}
+    touch(tmp_path, 'net.safetensors')
+    assert locate(family(files), str(tmp_path)) == {'weights': tmp_path / 'net.safetensors'}
+
+
 def test_a_missing_second_file_is_named_with_its_role_and_the_remedy(tmp_path):
     touch(tmp_path, 'net.pth')
     with pytest.raises(WeightsError, match=r'also needs vae.pth \(vae\).*models get test'):
