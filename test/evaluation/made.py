@@ -32,10 +32,10 @@ def slope(low=64, high=255):
 
 def stream(quantity=Quantity.DISPARITY_METRIC, poses=None, spec=None):
     """Return a stream whose network says that grey / 255 is the inverse depth, and gives `poses` one after the other."""
-    def infer(graphs, rgb, state):
+    def infer(graphs, clip, state):
         number = state or 0
         T_ref_cam = None if poses is None else np.stack([poses[number]])
-        maps = rgb[..., 0].astype(np.float32) / 255
+        maps = clip.rgb[..., 0].astype(np.float32) / 255
         maps = 1 / maps if quantity.grows_with_depth else maps
         maps = np.log1p(maps) if quantity is Quantity.LOG_DEPTH_AFFINE else maps
         return Prediction(maps, T_ref_cam=T_ref_cam), number + 1

@@ -102,7 +102,7 @@ def test_each_picture_is_encoded_once_however_many_windows_hold_it(weights):
 
 
 def test_kept_tokens_give_the_bytes_of_tokens_made_anew(weights):
-    graphs, _ = open_graphs(family(settings(weights)), settings(weights), 32)
+    graphs, _ = open_graphs(family(settings(weights)), settings(weights))
     rgb = np.random.default_rng(0).random((54, 56, 70, 3), np.float32)
     second = (0, 12, *range(24, 54))
     _, state = infer(graphs, Clip(rgb[:32], tuple(range(32))), None)
