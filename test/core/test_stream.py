@@ -13,7 +13,7 @@ from depth_ros.core.window import WindowSpec
 from depth_ros.errors import InputError
 from depth_ros.families.family import Family, Prediction, SizeRule
 from depth_ros.settings import build
-from test.core.test_window import SPECS
+from test.core.test_window import MOVED_BACK, SPECS, VDA
 
 H, W = 48, 64
 
@@ -71,6 +71,14 @@ def test_every_frame_comes_out_once_in_order_with_its_own_stamp(spec, count):
 
 def test_a_stream_without_frames_gives_nothing():
     assert stream(brightness_family()).flush() == []
+
+
+@pytest.mark.parametrize('spec', [*SPECS, replace(VDA, past_end=True), MOVED_BACK])
+def test_no_frame_waits_longer_than_the_lag_of_its_windows(spec):
+    one_by_one, waits = stream(brightness_family(), spec), []
+    for number, frame in enumerate(frames(100)):
+        waits += [number - depth.index for depth in one_by_one.push(frame)]
+    assert waits and max(waits) <= spec.lag
 
 
 @pytest.mark.parametrize('spec', [spec for spec in SPECS if spec.overlap])
@@ -148,6 +156,58 @@ def test_maps_come_back_in_the_size_of_the_picture_with_nan_where_the_network_fa
     depth, = stream(family).push(frames(1)[0])
     assert depth.depth_m.shape == depth.map.shape == depth.confidence.shape == (H, W)
     assert np.isnan(depth.depth_m[:, :14]).all() and np.all(depth.depth_m[:, 18:] == 1)
+
+
+@pytest.mark.parametrize('spec', SPECS)
+def test_every_frame_comes_with_its_own_confidence_embedding_and_intrinsics(spec):
+    h, w = H // 2, W // 4
+    K = np.array([[10.0, 0, (w - 1) / 2], [0, 20.0, (h - 1) / 2], [0, 0, 1]])
+
+    def infer(graphs, clip, state):
+        number = np.float32(clip.indices)[:, None, None]
+        maps = np.tile(number, (1, h, w))
+        return Prediction(maps, maps / 100, K=K + np.diag([1, 0, 0]) * number, embedding=number[:, 0]), state
+
+    out = run(stream(Family('test', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(h, w)), infer), spec), frames(40))
+    for number, depth in enumerate(out):
+        assert depth.embedding == [number] and depth.confidence == pytest.approx(np.full((H, W), number / 100))
+        assert depth.K == pytest.approx(np.array([[4 * (10 + number), 0, (W - 1) / 2], [0, 40, (H - 1) / 2], [0, 0, 1]]))
+
+
+def ahead(count):
+    """Poses of a camera that goes ahead, 1 per frame."""
+    T = np.tile(np.eye(4), (count, 1, 1))
+    T[:, 2, 3] = np.arange(count)
+    return T
+
+
+def test_each_segment_has_a_world_of_its_own_whatever_ended_the_last_one():
+    random = np.random.default_rng(0)
+    scenes = random.random((2, H, W)).astype(np.float32)
+
+    def infer(graphs, clip, state):    # with frame 12 the network sees another scene, which the pictures do not show
+        maps = scenes[int(12 in clip.indices or clip.indices[0] > 12)] + 0.001 * random.random((4, H, W), np.float32)
+        return Prediction(maps, T_ref_cam=np.linalg.inv(ahead(30)[clip.indices[0]]) @ ahead(30)[list(clip.indices)]), state
+
+    family = Family('test', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(H, W)), infer, gives_pose=True)
+    changing = stream(family, WindowSpec(4, (2, 3), anchors=2))
+    out = [depth for frame in frames(24) for depth in changing.push(frame)] + changing.reset()
+    out += run(changing, [Frame(frame.rgb, frame.stamp_ns + 10 ** 9) for frame in frames(8)])
+    starts = [number for number, depth in enumerate(out) if number == 0 or depth.segment != out[number - 1].segment]
+    assert len(out) == 32 and starts == [0, 12, 24]
+    assert [depth.T_world_cam[2, 3] for depth in out] == pytest.approx(
+        [number - max(start for start in starts if start <= number) for number in range(32)])
+
+
+def test_a_family_that_carries_its_state_keeps_scale_and_pose_itself():
+    def infer(graphs, clip, state):
+        T_world_cam = ahead(30)[[state or 0]]
+        return Prediction(clip.rgb[..., 0].astype(np.float32), T_ref_cam=T_world_cam), (state or 0) + 1
+
+    family = Family('test', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(H, W)), infer, carries_state=True, gives_pose=True)
+    carried = stream(family)
+    assert [depth.T_world_cam[2, 3] for depth in run(carried, frames(10))] == list(range(10))
+    assert carried.lock is None and stream(brightness_family()).lock is not None
 
 
 def test_a_picture_that_is_asked_to_be_rectified_comes_out_with_its_pinhole_camera():

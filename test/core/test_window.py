@@ -70,6 +70,8 @@ def test_the_lag_is_what_a_frame_waits_for_at_most():
     assert WindowSpec.rolling(32, 1).lag == 0
     assert WindowSpec.rolling(32, 4).lag == 3
     assert PPVD.lag == 15
+    assert VDA.lag == 31 + 8
+    assert MOVED_BACK.lag == 44 + 44    # the last window may be moved back over all of the one before but its first frame
 
 
 @pytest.mark.parametrize('arguments', [(0,), (4, (0, 1, 2, 3)), (4, (2, 1)), (4, (1, 9)), (4, (3,), 2), (4, (0, 1), 0, 2)])

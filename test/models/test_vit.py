@@ -50,6 +50,14 @@ def cubic(values, place):
     return torch.where(d < 1, near, torch.where(d < 2, far, 0)) @ values
 
 
+@pytest.mark.parametrize('antialias', [False, True])
+def test_a_much_coarser_grid_hears_all_of_the_table_only_if_that_is_asked_for(antialias):
+    network = table_of_columns(position_offset=0, antialias=antialias)
+    before = columns(network, 1, 1).clone()
+    network.pos_embed[0, 1::6] += 1    # the first column, which a cubic kernel around the middle does not reach
+    assert torch.equal(columns(network, 1, 1), before) != antialias
+
+
 def test_rows_and_columns_do_not_change_places():
     found = columns(table_of_columns(), 3, 12)
     assert torch.allclose(found[0], found[2], atol=1e-5)
@@ -72,9 +80,13 @@ def test_layers_come_back_in_the_order_asked_for_one_token_per_patch():
 def test_registers_are_looked_at_and_not_given_back():
     with_registers, x = transformer(registers=4), torch.randn(1, 3, 28, 42)
     before = with_registers(x, [3])[0]
-    assert before.shape == (1, 6, 8)
     with_registers.register_tokens += torch.arange(8)
     assert not torch.allclose(with_registers(x, [3])[0], before)
+    for block in with_registers.blocks:    # nothing looks at anything any more
+        block.ls1.gamma.zero_()
+        block.ls2.gamma.zero_()
+    patches = with_registers.patch_embed(x) + with_registers._positions(2, 3)[:, 1:]
+    assert torch.equal(with_registers(x, [3])[0], with_registers.norm(patches))
 
 
 def test_every_picture_of_a_batch_is_seen_alone():
