@@ -8,7 +8,7 @@ The language model is causal and the picture comes before the question, so the m
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +20,7 @@ from depth_ros.errors import MissingDependency, WeightsError, need
 from depth_ros.models import weights
 from depth_ros.models.dpt import DPT
 from depth_ros.models.temporal import Attend, in_window
-from depth_ros.models.vit import count, shape
-from depth_ros.models.weights import Shapes
+from depth_ros.models.weights import Shapes, count, first_line, shape
 
 SYSTEM = 'You are a helpful assistant.'
 DEPTH_QUESTION = ('Given this image, estimate the metric depth (in meters, rounded to two decimal places) for every pixel '
@@ -30,7 +29,6 @@ MARKS = ('im_start', 'im_end', 'endoftext', 'vision_start', 'vision_end', 'image
 LONGEST_ANSWER = 256    # tokens
 REMEDY = "pip install 'depth_ros[families]'"
 TRANSFORMERS = (5, 23)  # oldest version that has the parts in the form used here
-INDEX = 'model.safetensors.index.json'
 HEAD = 'depth_head.'
 
 
@@ -65,7 +63,7 @@ class Words:
         try:
             self.tokenizer = tokenizers.Tokenizer.from_str(path.read_text(encoding='utf8'))
         except Exception as error:    # tokenizers raises plain Exception
-            raise WeightsError(f'{path} is no readable tokenizer ({_first_line(error)}); fetch the folder again') from error
+            raise WeightsError(f'{path} is no readable tokenizer ({first_line(error)}); fetch the folder again') from error
         self.marks = {mark: self.tokenizer.token_to_id(f'<|{mark}|>') for mark in MARKS}
         words = self.tokenizer.get_vocab_size()
         if self.marks['image_pad'] != image_token or None in self.marks.values() or words > vocabulary:
@@ -244,11 +242,10 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str) -> d
     folder = files['weights']
     config = read_config(folder)
     words = Words(folder, config.image_token_id, config.text_config.vocab_size)
-    tensors = _read(folder, weights.read_tensors)
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    tensors = weights.read_tensors(folder)
+    network = build(config, head_size(weights.shapes_of(tensors)))
     if config.tie_word_embeddings:
         tensors.pop('lm_head.weight', None)    # a copy of the embedding
-    network = build(config, head_size(shapes))
     weights.load(network, tensors, str(folder), dtype, device)
     network.to(device)    # the rotary tables, which are in no file
     return {'depth': Depth(network, words), 'ask': Ask(network, words)}
@@ -272,17 +269,12 @@ def read_config(folder: Path) -> Any:
     try:
         content = json.loads(path.read_text(encoding='utf8'))
     except (OSError, ValueError) as error:
-        raise WeightsError(f'{path} cannot be read ({_first_line(error)}); weights of DepthVLM are the whole folder with '
+        raise WeightsError(f'{path} cannot be read ({first_line(error)}); weights of DepthVLM are the whole folder with '
                            'config.json, tokenizer.json and the .safetensors files') from error
     if not isinstance(content, dict) or content.get('model_type') != 'qwen3_vl':
         kind = content.get('model_type') if isinstance(content, dict) else content
         raise WeightsError(f'{path} describes a model of type {kind!r}, DepthVLM is a qwen3_vl; take its folder')
     return make_config(content, str(path))
-
-
-def read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return {key: shape} of everything in the folder's .safetensors files; no tensor is read."""
-    return _read(folder, weights.read_shapes)
 
 
 def expected(role: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
@@ -337,23 +329,8 @@ def make_config(content: dict[str, Any], name: str) -> Any:
     try:
         return transformers.Qwen3VLConfig(**{**content, 'attn_implementation': 'sdpa'})
     except Exception as error:    # of many kinds, each from the check of one field
-        raise WeightsError(f'{name} is no configuration of a Qwen3-VL ({_first_line(error)}); '
+        raise WeightsError(f'{name} is no configuration of a Qwen3-VL ({first_line(error)}); '
                            'take the published folder') from error
-
-
-def _read(folder: Path, read: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the content of all .safetensors files that the folder's index names, or of the only one."""
-    index = folder / INDEX
-    try:
-        names = set(json.loads(index.read_text())['weight_map'].values()) if index.exists() else {'model.safetensors'}
-        paths = [folder / Path(name).name for name in sorted(names)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f'{index} is no list of weights files ({_first_line(error)}); fetch it again') from error
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise WeightsError(f'{folder} lacks {len(missing)} of {len(paths)} weights files '
-                           f'({", ".join(missing[:weights.NAMED])}); fetch the folder again')
-    return {key: value for path in paths for key, value in read(path).items()}
 
 
 def _transformers() -> Any:
@@ -362,7 +339,3 @@ def _transformers() -> Any:
         raise MissingDependency(f'transformers {module.__version__} is too old for DepthVLM; install {TRANSFORMERS[0]}.'
                                 f'{TRANSFORMERS[1]} or newer with: {REMEDY} --upgrade')
     return module
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

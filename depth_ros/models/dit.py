@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from depth_ros.models.vit import Attention, Mlp, Rope, count, shape
-from depth_ros.models.weights import Shapes
+from depth_ros.models.vit import Attention, Mlp, Rope
+from depth_ros.models.weights import Shapes, count, shape
 
 FREQUENCIES = 10_000.0    # the slowest wave of the time embedding turns once in 2 pi times as many time steps
 FIRST = 'x_embedder.proj.weight'    # the entry by which a file of such a network is known

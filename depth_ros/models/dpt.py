@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depth_ros.models.temporal import Attend, TemporalModule, in_window
-from depth_ros.models.vit import shape
-from depth_ros.models.weights import Shapes
+from depth_ros.models.weights import Shapes, shape
 
 FRAMES_AT_ONCE = 4    # that the fine half of the head, which knows no time, computes together: bounds the memory
 
@@ -109,7 +108,7 @@ class ResidualUnit(nn.Module):
         return (positive if self.relu_skip else x) + self.conv2(F.relu(self.conv1(positive)))
 
 
-def dpt_like(shapes: Shapes, prefix: str, relu_skip: bool = False) -> DPT:
+def dpt_like(shapes: Shapes, prefix: str) -> DPT:
     """Return the head whose entries in a file begin with `prefix`, in the sizes that the file shows.
 
     Raises WeightsError if it is not there.
@@ -119,7 +118,7 @@ def dpt_like(shapes: Shapes, prefix: str, relu_skip: bool = False) -> DPT:
     return DPT(
         projects[0][1], shape(shapes, f'{prefix}scratch.layer1_rn.weight', 4)[0], [channels for channels, *_ in projects],
         positions=shape(shapes, table, 3)[1] if table in shapes else 0,
-        scales=[_scale(shapes, f'{prefix}resize_layers.{i}.weight') for i in range(4)], relu_skip=relu_skip,
+        scales=[_scale(shapes, f'{prefix}resize_layers.{i}.weight') for i in range(4)],
         idle_unit=f'{prefix}scratch.refinenet4.resConfUnit1.conv1.weight' in shapes)
 
 

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from depth_ros.errors import WeightsError, need
 from depth_ros.models import weights
-from depth_ros.models.weights import Shapes
+from depth_ros.models.weights import Shapes, count, shape
 
 REMEDY = "pip install 'depth_ros[families]'"
 diffusers = need('diffusers', REMEDY)
@@ -52,17 +52,22 @@ SOURCES = {'dit': 'model.safetensors of FayeHongfeiZhang/DVD', 'vae': 'Wan2.1_VA
 
 # 1. Encoder, transformer and decoder.
 
-class Encoder(nn.Module):
-    """Pictures to latents. The first frame gives a latent of its own, every four frames after it another one."""
+class Coder(nn.Module):
+    """A VAE, and what its latents are like over many videos."""
 
-    mean: Tensor    # (1, 16, 1, 1, 1), of the latents of many videos
+    mean: Tensor    # (1, 16, 1, 1, 1)
     std: Tensor
 
     def __init__(self, vae: Hosted) -> None:
         super().__init__()
         self.vae = vae
-        self.register_buffer('mean', _per_channel(vae.config.latents_mean, vae), persistent=False)
-        self.register_buffer('std', _per_channel(vae.config.latents_std, vae), persistent=False)
+        for name in ('mean', 'std'):
+            values = torch.tensor(vae.config[f'latents_{name}'], device=vae.post_quant_conv.weight.device)
+            self.register_buffer(name, values.view(1, -1, 1, 1, 1), persistent=False)
+
+
+class Encoder(Coder):
+    """Pictures to latents. The first frame gives a latent of its own, every four frames after it another one."""
 
     def forward(self, rgb: Tensor) -> dict[str, Tensor]:
         """Return `latent` (1, 16, 1 + n, h/8, w/8) of `rgb` (1, 3, 1 + 4n, h, w) in 0..1; h and w are multiples of 16."""
@@ -122,17 +127,8 @@ class DepthTransformer(nn.Module):
         return {'latent': x.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)}
 
 
-class Decoder(nn.Module):
+class Decoder(Coder):
     """Latents to maps."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, vae: Hosted) -> None:
-        super().__init__()
-        self.vae = vae
-        self.register_buffer('mean', _per_channel(vae.config.latents_mean, vae), persistent=False)
-        self.register_buffer('std', _per_channel(vae.config.latents_std, vae), persistent=False)
 
     def forward(self, latent: Tensor) -> dict[str, Tensor]:
         """Return `maps` (1 + 4n, 8h, 8w) in 0..1 of `latent` (1, 16, 1 + n, h, w): disparity, 1 is near."""
@@ -169,10 +165,6 @@ def _fixed(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value, requires_grad=False)
 
 
-def _per_channel(values: list[float], vae: Hosted) -> Tensor:
-    return torch.tensor(values, device=vae.post_quant_conv.weight.device).view(1, -1, 1, 1, 1)
-
-
 # 2. The files.
 
 def expected(role: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
@@ -181,10 +173,10 @@ def expected(role: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
     Raises WeightsError if it is another file altogether.
     """
     prefix = _prefix(role, shapes)
-    inner = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
+    inner = {key.removeprefix(prefix): size for key, size in shapes.items() if key.startswith(prefix)}
     wanted = _expected_dit(inner) if role == 'dit' else _expected_vae(inner)
-    unused = {key: tuple(shape) for key, shape in shapes.items() if not key.startswith(prefix)}
-    return {**{prefix + key: shape for key, shape in wanted.items()}, **(unused if role == 'dit' else {})}
+    unused = {key: tuple(size) for key, size in shapes.items() if not key.startswith(prefix)}
+    return {**{prefix + key: size for key, size in wanted.items()}, **(unused if role == 'dit' else {})}
 
 
 def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str, tau: float = 0.5) -> dict[str, nn.Module]:
@@ -202,9 +194,9 @@ def load_transformer(tensors: Mapping[str, Tensor], file: str, dtype: torch.dtyp
                      device: str = 'cpu') -> Hosted:
     """Return diffusers' transformer with LoRA merged into it. Raises WeightsError naming the `file` if it does not fit."""
     inner = _checked('dit', tensors, file)
-    model = make_transformer(_shapes(inner))
-    merged = dict(_merged(inner, dtype, device))
-    weights.load(model, single_file.convert_wan_transformer_to_diffusers(merged), file, dtype, device)
+    model = make_transformer(weights.shapes_of(inner))
+    plain = dict(merged(inner, dtype, device))
+    weights.load(model, single_file.convert_wan_transformer_to_diffusers(plain), file, dtype, device)
     model.rope = wan.WanRotaryPosEmbed(HEAD, PATCH, POSITIONS).to(device)    # computed, in no file: still on the meta device
     return model
 
@@ -212,45 +204,45 @@ def load_transformer(tensors: Mapping[str, Tensor], file: str, dtype: torch.dtyp
 def load_vae(tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype = torch.float32, device: str = 'cpu') -> Hosted:
     """Return diffusers' VAE. Raises WeightsError naming the `file` if it does not fit."""
     inner = _checked('vae', tensors, file)
-    return weights.load(make_vae(_shapes(inner)), single_file.convert_wan_vae_to_diffusers(inner), file, dtype, device)
+    model = make_vae(weights.shapes_of(inner))
+    return weights.load(model, single_file.convert_wan_vae_to_diffusers(inner), file, dtype, device)
 
 
 def make_transformer(shapes: Shapes) -> Hosted:
     """Return diffusers' transformer on the meta device, in the sizes of an official file without prefix."""
-    dim, ffn = _size(shapes, 'patch_embedding.bias', 1), _size(shapes, 'blocks.0.ffn.0.base_layer.bias', 1)
-    text = _size(shapes, 'text_embedding.0.weight', 2, axis=1)
-    frequencies = _size(shapes, 'time_embedding.0.weight', 2, axis=1)
+    (dim,), (ffn,) = shape(shapes, 'patch_embedding.bias', 1), shape(shapes, 'blocks.0.ffn.0.base_layer.bias', 1)
+    (_, text), (_, frequencies) = (shape(shapes, f'{name}_embedding.0.weight', 2) for name in ('text', 'time'))
     if dim % HEAD:
         raise WeightsError(f'{dim} channels are no multiple of {HEAD}, so this is not Wan2.1; take {SOURCES["dit"]}')
     with torch.device('meta'):
         return wan.WanTransformer3DModel(
             patch_size=PATCH, num_attention_heads=dim // HEAD, attention_head_dim=HEAD, in_channels=LATENT,
-            out_channels=LATENT, text_dim=text, freq_dim=frequencies, ffn_dim=ffn, num_layers=_layers(shapes),
+            out_channels=LATENT, text_dim=text, freq_dim=frequencies, ffn_dim=ffn, num_layers=count(shapes, 'blocks.'),
             rope_max_seq_len=POSITIONS)
 
 
 def make_vae(shapes: Shapes) -> Hosted:
     """Return diffusers' VAE on the meta device, in the sizes of an official file without prefix."""
-    width = _size(shapes, 'encoder.conv1.bias', 1, 'vae')
-    decoder_width = _size(shapes, 'decoder.head.2.weight', 5, 'vae', axis=1)
+    width, = shape(shapes, 'encoder.conv1.bias', 1)
+    decoder_width = shape(shapes, 'decoder.head.2.weight', 5)[1]
     with torch.device('meta'):
         return diffusers.AutoencoderKLWan(base_dim=width, decoder_base_dim=decoder_width, z_dim=LATENT)
 
 
-def _merged(tensors: Mapping[str, Tensor], dtype: torch.dtype, device: str) -> Iterator[tuple[str, Tensor]]:
+def merged(tensors: Mapping[str, Tensor], dtype: torch.dtype, device: str) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors without LoRA: W = W0 + B A (alpha equals the rank), computed in float32 one by one."""
     for key, value in tensors.items():
         layer, _, kind = key.partition('.base_layer')
         if kind == '.weight':
-            a, b = (tensors[f'{layer}.lora_{name}.default.weight'].to(device, torch.float32) for name in 'AB')
-            value = value.to(device, torch.float32, copy=True).addmm_(b, a)
+            factors = (tensors[f'{layer}.lora_{name}.default.weight'] for name in 'BA')
+            value = torch.addmm(*(matrix.to(device, torch.float32) for matrix in (value, *factors)))
         if '.lora_' not in key:
             yield layer + kind, value.to(device, dtype)
 
 
 def _checked(role: str, tensors: Mapping[str, Tensor], file: str) -> dict[str, Tensor]:
     """Return the tensors of this role without their prefix, or raise WeightsError naming what does not fit."""
-    shapes = _shapes(tensors)
+    shapes = weights.shapes_of(tensors)
     try:
         difference = weights.compare(shapes, expected(role, shapes))
     except WeightsError as error:
@@ -261,25 +253,9 @@ def _checked(role: str, tensors: Mapping[str, Tensor], file: str) -> dict[str, T
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in tensors.items()}
-
-
 def _prefix(role: str, shapes: Shapes) -> str:
     prefix = DIT_PREFIX if role == 'dit' else VAE_PREFIX
     return prefix if any(key.startswith(prefix) for key in shapes) else ''
-
-
-def _size(shapes: Shapes, key: str, dimensions: int, role: str = 'dit', axis: int = 0) -> int:
-    """Return how many entries the tensor of this `key` has along an axis, or raise WeightsError: another file."""
-    if len(shapes.get(key, ())) != dimensions:
-        raise WeightsError(f'this is no {role} file of DVD, it has no {key} of {dimensions} dimensions; '
-                           f'take {SOURCES[role]}')
-    return shapes[key][axis]
-
-
-def _layers(shapes: Shapes) -> int:
-    return len({key.split('.')[1] for key in shapes if key.startswith('blocks.')})
 
 
 def _expected_dit(shapes: Shapes) -> dict[str, tuple[int, ...]]:
@@ -289,25 +265,25 @@ def _expected_dit(shapes: Shapes) -> dict[str, tuple[int, ...]]:
                            f'model; take {SOURCES["dit"]}')
     if not any('.base_layer.' in key for key in shapes):
         raise WeightsError(f'these are {len(lora)} LoRA layers without the layers that they change; take {SOURCES["dit"]}')
-    official = single_file.convert_wan_transformer_to_diffusers({key: key for key in _dit_keys(_layers(shapes))})
+    official = single_file.convert_wan_transformer_to_diffusers({key: key for key in _dit_keys(count(shapes, 'blocks.'))})
     rank = shapes[lora[0]][0]
     wanted: dict[str, tuple[int, ...]] = {}
-    for hosted, shape in weights.shapes_of(make_transformer(shapes)).items():
+    for hosted, size in weights.shapes_of(make_transformer(shapes)).items():
         key = official[hosted]
         layer, _, kind = key.rpartition('.')
         if not layer.endswith(ADAPTED):
-            wanted[key] = shape
+            wanted[key] = size
             continue
-        wanted[f'{layer}.base_layer.{kind}'] = shape
+        wanted[f'{layer}.base_layer.{kind}'] = size
         if kind == 'weight':
-            wanted[f'{layer}.lora_A.default.weight'] = (rank, shape[1])
-            wanted[f'{layer}.lora_B.default.weight'] = (shape[0], rank)
+            wanted[f'{layer}.lora_A.default.weight'] = (rank, size[1])
+            wanted[f'{layer}.lora_B.default.weight'] = (size[0], rank)
     return wanted
 
 
 def _expected_vae(shapes: Shapes) -> dict[str, tuple[int, ...]]:
     official = single_file.convert_wan_vae_to_diffusers({key: key for key in _vae_keys()})
-    return {official[hosted]: shape for hosted, shape in weights.shapes_of(make_vae(shapes)).items()}
+    return {official[hosted]: size for hosted, size in weights.shapes_of(make_vae(shapes)).items()}
 
 
 def _dit_keys(layers: int) -> Iterator[str]:

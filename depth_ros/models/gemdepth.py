@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from depth_ros.errors import InputError
 from depth_ros.models import weights
 from depth_ros.models.dpt import dpt_like
-from depth_ros.models.vit import Block, Mlp, Rope, count, layers_of, rope_2d, shape, vit_like
-from depth_ros.models.weights import Shapes
+from depth_ros.models.vit import Block, Mlp, Rope, layers_of, rope_2d, vit_like
+from depth_ros.models.weights import Shapes, count, shape
 
 POSE = 9                 # translation (3), quaternion x y z w (4), vertical and horizontal field of view (2) [rad]
 REFINEMENTS = 4          # of the camera head
@@ -256,7 +256,7 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str, pose
     path = files['model']
     tensors = {key: value for key, value in weights.read_tensors(path).items() if not is_unused(key)}
     with torch.device('meta'):
-        network = GemDepth({key: tuple(value.shape) for key, value in tensors.items()})
+        network = GemDepth(weights.shapes_of(tensors))
     weights.load(network, tensors, path.name, dtype, device)
     return {'encoder': Encoder(network), 'window': Window(network, pose_injection)}
 

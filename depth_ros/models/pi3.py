@@ -8,8 +8,8 @@ Attribute names are the keys of the published checkpoint.
 import torch
 from torch import Tensor, nn
 
-from depth_ros.models.vit import Block, VisionTransformer, count, rope_2d, shape, vit_like
-from depth_ros.models.weights import Shapes
+from depth_ros.models.vit import Block, VisionTransformer, rope_2d, vit_like
+from depth_ros.models.weights import Shapes, count, shape
 
 UNUSED = ('point_decoder.', 'conf_decoder.', 'camera_decoder.', 'point_head.', 'conf_head.', 'camera_head.')
 

@@ -100,13 +100,13 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str) -> d
     Raises WeightsError if a file does not fit its network, or the two do not fit each other.
     """
     tensors = weights.read_tensors(files['model'])
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    shapes = weights.shapes_of(tensors)
     prefix = prefix_of(shapes)
     sizes = sizes_of(shapes, prefix)
     seen = {key: value for key, value in weights.read_tensors(files['semantics']).items() if not key.startswith(UNUSED)}
     with torch.device('meta'):
         denoise = CascadeDiT(sizes)
-        semantics = Semantics(vit_like({key: tuple(value.shape) for key, value in seen.items()}, 'pretrained.'), sizes.patch)
+        semantics = Semantics(vit_like(weights.shapes_of(seen), 'pretrained.'), sizes.patch)
     check_fit(sizes, semantics.pretrained.norm.weight.numel(), files)
     tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return {'semantics': weights.load(semantics, seen, files['semantics'].name, dtype, device),

@@ -21,8 +21,8 @@ from depth_ros.models import weights
 from depth_ros.models.dit import DiTBlock, FinalLayer, Sizes, TimeEmbedding, fusion, prefix_of, refine, sizes_of
 from depth_ros.models.pi3 import UNUSED, Pi3, pi3_like
 from depth_ros.models.pixel_perfect import check_fit
-from depth_ros.models.vit import PatchEmbed, count, shape
-from depth_ros.models.weights import Shapes
+from depth_ros.models.vit import PatchEmbed
+from depth_ros.models.weights import Shapes, count, shape
 
 REFERENCES = 3    # frames at the head of a window that all others see
 THINNING = 4      # their tokens are means of 4 x 4
@@ -124,13 +124,13 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str, side
     Raises WeightsError if a file does not fit its network, the two do not fit each other, or the file is for another size.
     """
     tensors = weights.read_tensors(files['model'])
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    shapes = weights.shapes_of(tensors)
     prefix = prefix_of(shapes)
     sizes = sizes_of(shapes, prefix)
     seen = {key: value for key, value in weights.read_tensors(files['semantics']).items() if not key.startswith(UNUSED)}
     with torch.device('meta'):
         denoise = video_dit_like(shapes, prefix)
-        pi3 = pi3_like({key: tuple(value.shape) for key, value in seen.items()})
+        pi3 = pi3_like(weights.shapes_of(seen))
     made_for_px = round(denoise.pos_embed.shape[1] ** 0.5) * sizes.patch
     if made_for_px != side_px:
         raise WeightsError(f'{files["model"].name} is made for frames of {made_for_px} x {made_for_px} px, asked for were '

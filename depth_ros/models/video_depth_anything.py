@@ -117,7 +117,7 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str, size
     path = files['model']
     tensors = weights.read_tensors(path)
     with torch.device('meta'):
-        network = VideoDepthAnything({key: tuple(value.shape) for key, value in tensors.items()})
+        network = VideoDepthAnything(weights.shapes_of(tensors))
     channels = network.pretrained.cls_token.shape[-1]
     if size and channels != SIZES[size]:
         found = next((name for name, wide in SIZES.items() if wide == channels), 'another')

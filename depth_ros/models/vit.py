@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depth_ros.errors import InputError, WeightsError
-from depth_ros.models.weights import Shapes
+from depth_ros.errors import InputError
+from depth_ros.models.weights import Shapes, count, shape
 
 Rope: TypeAlias = tuple[Tensor, Tensor]    # cosine and sine, (..., N, D) each
 HEAD_DIM = 64                              # of every published size
@@ -193,19 +193,3 @@ def vit_like(shapes: Shapes, prefix: str, position_offset: float = 0.1, antialia
 def layers_of(depth: int) -> tuple[int, ...]:
     """Return the four blocks of a transformer of `depth` blocks that a dense head looks at."""
     return LAYERS.get(depth) or tuple(max(0, depth * (i + 1) // 4 - 1) for i in range(4))
-
-
-def shape(shapes: Shapes, key: str, ndim: int) -> tuple[int, ...]:
-    """Return the shape of an entry by which a network takes its sizes from a file; WeightsError if it is not that."""
-    if len(shapes.get(key, ())) != ndim:
-        raise WeightsError(f'the weights have no {ndim}-dimensional entry {key}; take the official file of this family')
-    return tuple(shapes[key])
-
-
-def count(shapes: Shapes, prefix: str) -> int:
-    """Return how many numbered parts `prefix`0, `prefix`1, ... a file has; WeightsError if none."""
-    numbers = {key[len(prefix):].split('.')[0] for key in shapes if key.startswith(prefix)}
-    found = 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
-    if not found:
-        raise WeightsError(f'the weights have no entries {prefix}0...; take the official file of this family')
-    return found

@@ -4,6 +4,7 @@ A network is built on the meta device, in the sizes that its file shows, and tak
 mapped into memory, converted only where another precision is asked for.
 """
 
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from depth_ros.errors import WeightsError, need
 
 Shapes = Mapping[str, tuple[int, ...]]    # official key -> shape
 NAMED = 3                                 # keys that a message names
+INDEX = 'model.safetensors.index.json'    # which names the shards of a folder
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -23,7 +25,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
     Raises WeightsError if the file is missing, truncated or holds anything but tensors.
     """
-    return {key: tuple(value.shape) for key, value in _open(path, torch.device('meta')).items()}
+    return shapes_of(_open(path, torch.device('meta')))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -45,9 +47,25 @@ def compare(found: Shapes, wanted: Shapes) -> str:
     return '; '.join(parts)
 
 
-def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Return {key: shape} of everything that a module keeps in its state."""
-    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+def shapes_of(held: nn.Module | Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return {key: shape} of everything that a module keeps in its state, or of the tensors of a file."""
+    return {key: tuple(value.shape) for key, value in (held.state_dict() if isinstance(held, nn.Module) else held).items()}
+
+
+def shape(shapes: Shapes, key: str, ndim: int) -> tuple[int, ...]:
+    """Return the shape of an entry by which a network takes its sizes from a file; WeightsError if it is not that."""
+    if len(shapes.get(key, ())) != ndim:
+        raise WeightsError(f'the weights have no {ndim}-dimensional entry {key}; take the official file of this family')
+    return tuple(shapes[key])
+
+
+def count(shapes: Shapes, prefix: str) -> int:
+    """Return how many numbered parts `prefix`0, `prefix`1, ... a file has; WeightsError if none."""
+    numbers = {key[len(prefix):].split('.')[0] for key in shapes if key.startswith(prefix)}
+    found = 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+    if not found:
+        raise WeightsError(f'the weights have no entries {prefix}0...; take the official file of this family')
+    return found
 
 
 def load(module: nn.Module, tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype = torch.float32,
@@ -56,7 +74,7 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], file: str, dtype: tor
 
     Raises WeightsError naming the `file` and what is missing, left over or of another shape; nothing is half loaded.
     """
-    difference = compare({key: tuple(value.shape) for key, value in tensors.items()}, shapes_of(module))
+    difference = compare(shapes_of(tensors), shapes_of(module))
     if difference:
         raise WeightsError(f'{file} does not fit {type(module).__name__}: {difference}; '
                            'take the official file of this family')
@@ -66,7 +84,7 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], file: str, dtype: tor
 
 
 def _open(path: Path, device: torch.device) -> dict[str, Tensor]:
-    if path.is_dir() and (shards := sorted(path.glob('*.safetensors'))):
+    if path.is_dir() and (shards := _shards(path)):
         return {key: value for shard in shards for key, value in _open(shard, device).items()}
     if not path.is_file():
         raise WeightsError(f'there is no weights file {path}; give its path with the setting weights')
@@ -74,14 +92,34 @@ def _open(path: Path, device: torch.device) -> dict[str, Tensor]:
         content = _safetensors(path, device) if path.suffix == '.safetensors' else torch.load(
             path, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f'{path} is damaged or holds more than tensors ({first[:200]}); fetch it again') from error
+        raise WeightsError(f'{path} is damaged or holds more than tensors ({first_line(error)}); fetch it again') from error
     for key in ('model', 'state_dict'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f'{path} does not hold named tensors; take the official file of this family')
     return content
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the files that the folder's index names, or all of its .safetensors files if it has none."""
+    index = folder / INDEX
+    if not index.exists():
+        return sorted(folder.glob('*.safetensors'))
+    try:
+        shards = [folder / Path(name).name for name in sorted(set(json.loads(index.read_text())['weight_map'].values()))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f'{index} is no list of weights files ({first_line(error)}); fetch it again') from error
+    missing = [path.name for path in shards if not path.is_file()]
+    if missing:
+        raise WeightsError(f'{folder} lacks {len(missing)} of {len(shards)} weights files ({", ".join(missing[:NAMED])}); '
+                           'fetch the folder again')
+    return shards
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of another library says, short enough to be part of a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _safetensors(path: Path, device: torch.device) -> dict[str, Tensor]:

@@ -260,7 +260,6 @@ def truncated(name):
     (without('model-00002-of-00002.safetensors'), 'lacks 1 of 2 weights files (model-00002-of-00002.safetensors)'),
     (truncated('model-00001-of-00002.safetensors'), 'damaged'),
     (truncated('model.safetensors.index.json'), 'index'),
-    (without('model.safetensors.index.json'), 'lacks 1 of 1 weights files (model.safetensors)'),
 ])
 def test_a_folder_that_does_not_fit_is_told_in_one_sentence(copy, spoil, words):
     spoil(copy)

@@ -251,11 +251,11 @@ def test_the_plain_wan_transformer_is_refused_because_it_knows_nothing_of_depth(
 def test_another_file_is_refused(tensors, files, tmp_path):
     vae = tiny.fill(tiny.vae_shapes(8))
     assert 'no LoRA layers' in refusal(vae)
-    assert 'no vae file of DVD' in refusal(tensors, dvd.load_vae)
-    assert 'no vae file of DVD' in refusal({'encoder.conv1.bias': torch.zeros(8)}, dvd.load_vae)
+    assert 'no 1-dimensional entry encoder.conv1.bias' in refusal(tensors, dvd.load_vae)
+    assert 'no 5-dimensional entry decoder.head.2.weight' in refusal({'encoder.conv1.bias': torch.zeros(8)}, dvd.load_vae)
     assert 'of another shape' in refusal({**vae, 'conv2.bias': torch.zeros(3)}, dvd.load_vae)
     assert '1 left over (conv3.bias)' in refusal({**vae, 'conv3.bias': torch.zeros(3)}, dvd.load_vae)
-    with pytest.raises(WeightsError, match='no vae file of DVD'):
+    with pytest.raises(WeightsError, match='no 1-dimensional entry encoder.conv1.bias'):
         dvd.open_graphs({**files, 'vae': files['dit']}, torch.float32, 'cpu')
     with pytest.raises(WeightsError, match='no LoRA layers'):
         dvd.open_graphs({**files, 'dit': files['vae']}, torch.float32, 'cpu')

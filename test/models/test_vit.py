@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip('torch', reason='torch is not installed: pip install torch')
 
 from depth_ros.errors import InputError, WeightsError  # noqa: E402
-from depth_ros.models.vit import VisionTransformer, count, layers_of, rope_2d, rotate, shape, vit_like  # noqa: E402
-from depth_ros.models.weights import shapes_of  # noqa: E402
+from depth_ros.models.vit import VisionTransformer, layers_of, rope_2d, rotate, vit_like  # noqa: E402
+from depth_ros.models.weights import count, shape, shapes_of  # noqa: E402
 from test.models.manifest import manifest  # noqa: E402
 
 

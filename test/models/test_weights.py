@@ -1,5 +1,6 @@
 """A weights file fits or is refused in one sentence; nothing in it is ever run."""
 
+import json
 import pickle
 
 import pytest
@@ -65,6 +66,17 @@ def test_a_file_of_another_network_changes_nothing_in_this_one():
     with pytest.raises(WeightsError, match='other.pth does not fit Linear: 1 missing'):
         load(module, {'weight': TENSORS['weight']}, 'other.pth')
     assert all(parameter.is_meta for parameter in module.parameters())
+
+
+def test_a_shard_that_the_index_names_and_the_folder_lacks_is_named(tmp_path):
+    names = {key: f'{key}.safetensors' for key in TENSORS}
+    (tmp_path / 'model.safetensors.index.json').write_text(json.dumps({'weight_map': names}))
+    save_file({'weight': TENSORS['weight']}, tmp_path / 'weight.safetensors')
+    with pytest.raises(WeightsError, match=r'lacks 1 of 2 weights files \(bias.safetensors\)'):
+        read_shapes(tmp_path)
+    save_file({'bias': TENSORS['bias']}, tmp_path / 'bias.safetensors')
+    save_file({'left': TENSORS['bias']}, tmp_path / 'of_another_version.safetensors')    # which the index does not name
+    assert read_shapes(tmp_path) == SHAPES
 
 
 @pytest.mark.parametrize('name', ['cut.pth', 'cut.safetensors'])

@@ -18,7 +18,7 @@ from depth_ros.families import TABLE, files, load_family  # noqa: E402
 from depth_ros.models import weights  # noqa: E402
 from depth_ros.settings import build  # noqa: E402
 from depth_ros.training import FAMILIES, corpus, losses  # noqa: E402
-from depth_ros.training.recipes import dvd, gemdepth, load_recipe, pixel_perfect, recipe  # noqa: E402
+from depth_ros.training.recipes import gemdepth, load_recipe, pixel_perfect, recipe  # noqa: E402
 from depth_ros.training.recipes.depthvlm import canonical_depth  # noqa: E402
 from test.families import tiny  # noqa: E402
 
@@ -245,12 +245,3 @@ def test_sky_lies_at_the_far_end_of_the_log_depth():
     near, middle, far = pixel_perfect.log_depth(disparity, torch.ones_like(disparity))[0, 0, 0, :3]
     np.testing.assert_allclose([near, far], [-0.5, 0.5], atol=1e-6)
     np.testing.assert_allclose(middle, (math.log(4) - math.log(2)) / (math.log(81) - math.log(2)) - 0.5, atol=1e-6)
-
-
-def test_low_rank_factors_are_multiplied_onto_their_layer():
-    a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [4.0]])
-    layer = {'ffn.0.base_layer.weight': torch.eye(2), 'ffn.0.base_layer.bias': torch.ones(2), 'head.weight': torch.zeros(1),
-             'ffn.0.lora_A.default.weight': a, 'ffn.0.lora_B.default.weight': b}
-    merged = dvd.merged(layer)
-    assert set(merged) == {'ffn.0.weight', 'ffn.0.bias', 'head.weight'}
-    assert merged['ffn.0.weight'].tolist() == [[4, 6], [4, 9]]

@@ -35,22 +35,10 @@ def open_learner(files: Mapping[str, Path], device: str) -> Learner:
 
     def denoise(latent: Tensor) -> dict[str, Tensor]:
         """As the graph of this name, with LoRA merged now."""
-        state = network.single_file.convert_wan_transformer_to_diffusers(merged(inner))
+        state = network.single_file.convert_wan_transformer_to_diffusers(dict(network.merged(inner, torch.float32, device)))
         return {'latent': functional_call(transformer, state, (latent, time, text), {'return_dict': False})[0]}
 
     return Learner({'encode': network.Encoder(vae), 'denoise': denoise}, tensors)
-
-
-def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the layers W = W_0 + B A, and what has no LoRA, by their names before LoRA."""
-    layers = {}
-    for key, value in tensors.items():
-        layer, _, kind = key.partition('.base_layer')
-        if kind == '.weight':
-            value = value + tensors[f'{layer}.lora_B.default.weight'] @ tensors[f'{layer}.lora_A.default.weight']
-        if '.lora_' not in key:
-            layers[layer + kind] = value
-    return layers
 
 
 def loss(graphs: Graphs, batch: Batch, generator: torch.Generator) -> Tensor:
