@@ -10,13 +10,13 @@ import math
 from collections.abc import Mapping
 from functools import partial
 
-import cv2
 import numpy as np
 
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Clip, Quantity
 from depth_ros.errors import InputError
 from depth_ros.families.family import Family, Graph, Network, Prediction, WeightsFile
+from depth_ros.families.preprocess import shrink_area_cubic
 from depth_ros.settings import Settings
 
 FOCAL_PX = 1000.0        # of the camera whose metres the network gives
@@ -31,7 +31,7 @@ def family(settings: Settings) -> Family:
         name='depthvlm',
         quantity=Quantity.DEPTH_METRIC,
         size=partial(size, settings.model.short_side_px),
-        shrink=resize,
+        shrink=shrink_area_cubic,
         infer=infer,
         network=Network(
             module='depthvlm',
@@ -56,12 +56,6 @@ def size(short_side_px: int, height: int, width: int, camera: Camera | None) -> 
                          f'{w:.0f}x{h:.0f} px for depthvlm, less than one patch of {PATCH_PX} px; check the calibration and '
                          'model.short_side_px, or take larger pictures')
     return round(h / PATCH_PX) * PATCH_PX, round(w / PATCH_PX) * PATCH_PX
-
-
-def resize(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the picture (H, W, 3) uint8 at `size` (h, w): means where it shrinks, cubic where it grows."""
-    shrinks = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
-    return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
 def infer(graphs: Mapping[str, Graph], clip: Clip, state: None) -> tuple[Prediction, None]:

@@ -12,7 +12,6 @@ of 3 frames, and five shared frames to fit on. `length=5`, `stride=4` is half th
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from depth_ros.core.camera import Camera
@@ -20,6 +19,7 @@ from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import SettingsError
 from depth_ros.families.family import Family, Graph, Network, Prediction, WeightsFile
+from depth_ros.families.preprocess import shrink_linear
 from depth_ros.settings import Settings
 
 SHORT_SIDE_PX = 480
@@ -69,7 +69,7 @@ def family(settings: Settings) -> Family:
         quantity=Quantity.DISPARITY_AFFINE,
         size=Cover(model.short_side_px or SHORT_SIDE_PX),
         infer=infer,
-        shrink=shrink,
+        shrink=shrink_linear,
         offline=PRESETS[45],
         live=WindowSpec.rolling(9, STEP),
         presets=PRESETS,
@@ -83,11 +83,6 @@ def family(settings: Settings) -> Family:
         variants=tuple(VARIANTS),
         licence_weights=LICENCE,
     )
-
-
-def shrink(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the picture at the network `size` (h, w), float32 in 0..1, bilinear between pixel centres."""
-    return cv2.resize(rgb.astype(np.float32) / 255, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def infer(graphs: Mapping[str, Graph], clip: Clip, state: None) -> tuple[Prediction, None]:

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import cv2
 import numpy as np
 
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Clip, Quantity
 from depth_ros.families.family import Family, Graph, Network, Prediction, WeightsFile
+from depth_ros.families.preprocess import shrink_area_cubic
 from depth_ros.settings import Settings
 
 SHORT_SIDE_PX = 768    # of a 4:3 picture, 1024 x 768
@@ -49,7 +49,7 @@ def family(settings: Settings) -> Family:
         quantity=Quantity.LOG_DEPTH_AFFINE,
         size=AreaRule(model.short_side_px or SHORT_SIDE_PX),
         infer=partial(infer, steps=model.steps, seed=model.seed),
-        shrink=shrink,
+        shrink=shrink_area_cubic,
         network=Network('pixel_perfect', {
             'model': WeightsFile('ppd.pth', 'gangweix/Pixel-Perfect-Depth', parameters=499_842_112),
             'semantics': WeightsFile('depth_anything_v2_vitl.pth', 'depth-anything/Depth-Anything-V2-Large',
@@ -57,12 +57,6 @@ def family(settings: Settings) -> Family:
         }, half='bf16', bytes_per_px=BYTES_PER_PX),
         licence_weights='not stated; the semantics are CC-BY-NC-4.0',
     )
-
-
-def shrink(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the picture at the network `size` (h, w), uint8: means of pixels if that is smaller, cubic if it is larger."""
-    smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
-    return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
 
 
 def infer(graphs: Mapping[str, Graph], clip: Clip, state: np.ndarray | None, steps: int,

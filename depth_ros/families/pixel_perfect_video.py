@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-import cv2
 import numpy as np
 
 from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.window import WindowSpec
 from depth_ros.families.family import Family, Graph, Network, Prediction, SizeRule, WeightsFile
 from depth_ros.families.pixel_perfect import denoise, draw_noise
+from depth_ros.families.preprocess import shrink_linear
 from depth_ros.settings import Settings
 
 SIDE_PX = 512
@@ -39,7 +39,7 @@ def family(settings: Settings) -> Family:
         quantity=Quantity.DISPARITY_AFFINE,
         size=SizeRule(fixed=(side_px, side_px)),
         infer=partial(infer, steps=model.steps, seed=model.seed, swap_channels=model.swap_channels),
-        shrink=shrink,
+        shrink=shrink_linear,
         offline=WINDOW,
         live=replace(WINDOW, live=True),
         longest=WINDOW.length,
@@ -50,11 +50,6 @@ def family(settings: Settings) -> Family:
         }, {'side_px': side_px}, half='bf16', bytes_per_px=BYTES_PER_PX),
         licence_weights='not stated; the semantics are CC-BY-NC-4.0',
     )
-
-
-def shrink(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the picture at the network `size` (h, w), float32 in 0..1, bilinear whatever the factor, as published."""
-    return cv2.resize(rgb.astype(np.float32) / 255, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def infer(graphs: Mapping[str, Graph], clip: Clip, state: np.ndarray | None, steps: int, seed: int,

@@ -1,4 +1,4 @@
-"""Pictures in and maps out as Depth Anything V2, Video Depth Anything and GemDepth were published with."""
+"""Pictures in and maps out in the ways that several of the families were published with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +35,17 @@ class ShortSide:
         sides = [round(scale * side / patch) * patch for side in (height, width)]
         h, w = (side if side >= least else -(-least // patch) * patch for side in sides)
         return h, w
+
+
+def shrink_area_cubic(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the picture (H, W, 3) uint8 at the network `size` (h, w), uint8: means if that is smaller, cubic if larger."""
+    smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
+    return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def shrink_linear(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the picture (H, W, 3) uint8 at the network `size` (h, w) as float32 in 0..1, bilinear whatever the factor."""
+    return cv2.resize(rgb.astype(np.float32) / 255, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def shrink_cubic(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from depth_ros.errors import InputError
 from depth_ros.models import weights
 from depth_ros.models.dpt import dpt_like
-from depth_ros.models.vit import Block, Mlp, Rope, layers_of, rope_2d, vit_like
+from depth_ros.models.vit import Block, Encoder, Mlp, Rope, rope_2d, vit_like
 from depth_ros.models.weights import Shapes, count, shape
 
 POSE = 9                 # translation (3), quaternion x y z w (4), vertical and horizontal field of view (2) [rad]
@@ -52,12 +52,6 @@ class GemDepth(nn.Module):
         self.spatial_blocks = nn.ModuleList(_astt_block(dim, SPACE_HEAD_DIM) for _ in range(rounds))
         self.time_blocks = nn.ModuleList(_astt_block(dim, TIME_HEAD_DIM) for _ in range(rounds))
         self.head = dpt_like(shapes, 'head.')
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the tokens (T, 4, h/14, w/14, C) of pictures (T, 3, h, w), normalised as DINOv2 has them."""
-        layers, patch = layers_of(len(self.pretrained.blocks)), self.pretrained.patch
-        tokens = torch.stack(self.pretrained(x, layers), dim=1)    # (T, 4, N, C)
-        return tokens.unflatten(2, (x.shape[-2] // patch, x.shape[-1] // patch))
 
     def forward(self, features: Tensor, pose_injection: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Return disparity (T, h, w), poses (T, 9) and pose embedding (T, C) of a window of tokens (T, 4, h/14, w/14, C).
@@ -212,20 +206,6 @@ def _astt_block(dim: int, head_dim: int) -> Block:
     return Block(dim, max(1, dim // head_dim), layer_scale=False)
 
 
-class Encoder(nn.Module):
-    """Graph: pictures -> tokens, frame by frame."""
-
-    resident = ('frame',)    # outputs that need not leave the device
-
-    def __init__(self, network: GemDepth) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, rgb: Tensor) -> dict[str, Tensor]:
-        """Return 'frame00', 'frame01', ...: (4, h/14, w/14, C), of `rgb` (T, 3, h, w), normalised."""
-        return {f'frame{i:02}': tokens.clone() for i, tokens in enumerate(self.network.encode(rgb))}
-
-
 class Window(nn.Module):
     """Graph: tokens of the frames of a window -> what the network says of them."""
 
@@ -258,7 +238,7 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str, pose
     with torch.device('meta'):
         network = GemDepth(weights.shapes_of(tensors))
     weights.load(network, tensors, path.name, dtype, device)
-    return {'encoder': Encoder(network), 'window': Window(network, pose_injection)}
+    return {'encoder': Encoder(network.pretrained), 'window': Window(network, pose_injection)}
 
 
 def is_unused(key: str) -> bool:

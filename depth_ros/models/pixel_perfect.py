@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from depth_ros.errors import WeightsError
 from depth_ros.models import weights
 from depth_ros.models.dit import DiTBlock, FinalLayer, Sizes, TimeEmbedding, fusion, prefix_of, refine, sizes_of
-from depth_ros.models.vit import PatchEmbed, VisionTransformer, rope_2d, vit_like
+from depth_ros.models.vit import PatchEmbed, VisionTransformer, normalised, rope_2d, vit_like
 from depth_ros.models.weights import Shapes
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 UNUSED = 'depth_head.'
 
 
@@ -38,8 +37,7 @@ class Semantics(nn.Module):
         """Return `semantics` (B, N, S) of pictures (B, 3, h, w) in 0..1; N = h/16 * w/16 (III-C, eq. 5 and 6)."""
         h, w = (side // self.patch * self.pretrained.patch for side in rgb.shape[-2:])
         x = F.interpolate(rgb, (h, w), mode='bicubic')
-        mean, std = (x.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        tokens, = self.pretrained((x - mean) / std, [len(self.pretrained.blocks) - 1])
+        tokens, = self.pretrained(normalised(x), [len(self.pretrained.blocks) - 1])
         return {'semantics': F.normalize(tokens.float(), dim=-1)}
 
 

@@ -16,7 +16,7 @@ from depth_ros.errors import WeightsError
 from depth_ros.models import weights
 from depth_ros.models.dpt import dpt_like
 from depth_ros.models.temporal import Attend, TemporalAttention, in_window
-from depth_ros.models.vit import layers_of, vit_like
+from depth_ros.models.vit import Encoder, vit_like
 from depth_ros.models.weights import Shapes
 
 SIZES = {'small': 384, 'base': 768, 'large': 1024}    # channels of a token
@@ -33,31 +33,11 @@ class VideoDepthAnything(nn.Module):
         if not self.head.motion_modules:
             raise WeightsError('the weights have no temporal modules; take the official file of Video Depth Anything')
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the tokens (T, 4, h/14, w/14, C) of the pictures (T, 3, h, w), normalised as DINOv2 has them."""
-        layers, patch = layers_of(len(self.pretrained.blocks)), self.pretrained.patch
-        tokens = torch.stack(self.pretrained(x, layers), dim=1)    # (T, 4, N, C)
-        return tokens.unflatten(2, (x.shape[-2] // patch, x.shape[-1] // patch))
-
     def decode(self, features: Tensor, attend: Attend = in_window) -> Tensor:
         """Return the maps (T, h, w) of a window from its tokens (T, 4, h/14, w/14, C)."""
         h, w = features.shape[2:4]
         size = h * self.pretrained.patch, w * self.pretrained.patch
         return F.relu(self.head(features.flatten(2, 3).unbind(1), (h, w), size, attend))
-
-
-class Encoder(nn.Module):
-    """Graph: pictures -> tokens, frame by frame."""
-
-    resident = ('frame',)    # outputs that may stay where they are: a caller only hands them on
-
-    def __init__(self, network: VideoDepthAnything) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, rgb: Tensor) -> dict[str, Tensor]:
-        """Return 'frame00', 'frame01', ...: (4, h/14, w/14, C), of `rgb` (T, 3, h, w), normalised."""
-        return {f'frame{i:02}': tokens.clone() for i, tokens in enumerate(self.network.encode(rgb))}
 
 
 class Head(nn.Module):
@@ -124,4 +104,4 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str, size
         raise WeightsError(f'{path.name} holds the {found} network ({channels} channels), asked for was {size} '
                            f'({SIZES[size]}); set model.variant to {found} or give the file of {size}')
     weights.load(network, tensors, path.name, dtype, device)
-    return {'encoder': Encoder(network), 'head': Head(network), 'step': Step(network)}
+    return {'encoder': Encoder(network.pretrained), 'head': Head(network), 'step': Step(network)}

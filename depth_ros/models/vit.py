@@ -15,6 +15,7 @@ from depth_ros.models.weights import Shapes, count, shape
 
 Rope: TypeAlias = tuple[Tensor, Tensor]    # cosine and sine, (..., N, D) each
 HEAD_DIM = 64                              # of every published size
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)    # of ImageNet, red green blue
 LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23), 40: (9, 19, 29, 39)}    # depth -> blocks that a dense head looks at
 
 
@@ -63,6 +64,11 @@ class VisionTransformer(nn.Module):
                 kept[i] = self.norm(x[:, special:])
         return [kept[i] for i in layers]
 
+    def features(self, x: Tensor) -> Tensor:
+        """Return the four sets of tokens (B, 4, h/patch, w/patch, C) that a dense head looks at, of `x` as above."""
+        tokens = torch.stack(self(x, layers_of(len(self.blocks))), dim=1)    # (B, 4, N, C)
+        return tokens.unflatten(2, (x.shape[-2] // self.patch, x.shape[-1] // self.patch))
+
     def _positions(self, h: int, w: int) -> Tensor:
         """Return the table (1, 1 + h*w, C) for a grid of h x w patches: as it stands on its own grid, else bicubic."""
         side = round((self.pos_embed.shape[1] - 1) ** 0.5)
@@ -74,6 +80,20 @@ class VisionTransformer(nn.Module):
         how = {'scale_factor': factor} if self.position_offset else {'size': (h, w)}
         table = F.interpolate(table, **how, mode='bicubic', antialias=self.antialias)
         return torch.cat((self.pos_embed[:, :1], table.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)), dim=1)
+
+
+class Encoder(nn.Module):
+    """Graph: pictures -> tokens for a dense head, each frame by itself."""
+
+    resident = ('frame',)    # outputs that may stay where they are: a caller only hands them on
+
+    def __init__(self, transformer: VisionTransformer) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, rgb: Tensor) -> dict[str, Tensor]:
+        """Return 'frame00', 'frame01', ...: (4, h/14, w/14, C), of `rgb` (T, 3, h, w), normalised."""
+        return {f'frame{i:02}': tokens.clone() for i, tokens in enumerate(self.transformer.features(rgb))}
 
 
 class PatchEmbed(nn.Module):
@@ -174,6 +194,12 @@ def rotate(x: Tensor, rope: Rope) -> Tensor:
     cos, sin = (table.to(x.dtype) for table in rope)
     a, b = x.unflatten(-1, (2, 2, -1)).unbind(-2)             # (B, heads, N, 2, d/2) each
     return x * cos + torch.stack((-b, a), dim=-2).flatten(-3) * sin
+
+
+def normalised(rgb: Tensor) -> Tensor:
+    """Return pictures (B, 3, h, w) in 0..1 as DINOv2 has them: about 0, of spread 1."""
+    mean, std = (rgb.new_tensor(values)[:, None, None] for values in (MEAN, STD))
+    return (rgb - mean) / std
 
 
 def vit_like(shapes: Shapes, prefix: str, position_offset: float = 0.1, antialias: bool = False) -> VisionTransformer:

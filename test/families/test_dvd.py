@@ -47,7 +47,7 @@ def test_pictures_are_resized_bilinearly_between_pixel_centres_without_rounding(
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     picture = torch.from_numpy(rgb).float().permute(2, 0, 1)[None] / 255
     wanted = torch.nn.functional.interpolate(picture, size, mode='bilinear', align_corners=False)[0].permute(1, 2, 0)
-    found = dvd.shrink(rgb, size)
+    found = made().shrink(rgb, size)
     assert found.dtype == np.float32
     assert np.allclose(found, wanted.numpy(), atol=1e-5)
 

@@ -89,8 +89,9 @@ def test_a_shorter_side_shrinks_the_area_and_keeps_the_aspect():
 
 def test_a_picture_is_averaged_when_it_shrinks_and_sharpened_when_it_grows():
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    assert np.array_equal(pixel_perfect.shrink(rgb, (20, 30)), cv2.resize(rgb, (30, 20), interpolation=cv2.INTER_AREA))
-    assert np.array_equal(pixel_perfect.shrink(rgb, (80, 96)), cv2.resize(rgb, (96, 80), interpolation=cv2.INTER_CUBIC))
+    shrink = pixel_perfect.family(build({})).shrink
+    assert np.array_equal(shrink(rgb, (20, 30)), cv2.resize(rgb, (30, 20), interpolation=cv2.INTER_AREA))
+    assert np.array_equal(shrink(rgb, (80, 96)), cv2.resize(rgb, (96, 80), interpolation=cv2.INTER_CUBIC))
 
 
 def test_what_lies_at_the_far_end_is_passed_on_as_it_is(clip):

@@ -30,7 +30,7 @@ def test_a_picture_gets_the_published_disparity():
     for key, value in golden.meta['overrides'].items():
         tensors[key].fill_(value)
     with torch.device('meta'):
-        network = depth_anything.DepthAnything({key: tuple(value.shape) for key, value in tensors.items()})
+        network = depth_anything.DepthAnything(weights.shapes_of(tensors))
     weights.load(network, tensors, 'pseudo-random')
     heard = {}
     fuse = network.depth_head.scratch

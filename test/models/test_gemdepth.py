@@ -11,6 +11,7 @@ from depth_ros.core.stream import DepthStream
 from depth_ros.errors import InputError, WeightsError
 from depth_ros.families import gemdepth as family
 from depth_ros.models import gemdepth, weights
+from depth_ros.models.vit import Encoder
 from depth_ros.settings import build
 from test.families.tiny import gemdepth as tiny
 from test.parity.compare import Golden
@@ -34,7 +35,7 @@ def network() -> Iterator[gemdepth.GemDepth]:
 @pytest.fixture(scope='module')
 def features(network) -> torch.Tensor:
     with torch.inference_mode():
-        return network.encode(torch.from_numpy(Golden('gemdepth_forward_seed0')['x'][0]))
+        return network.pretrained.features(torch.from_numpy(Golden('gemdepth_forward_seed0')['x'][0]))
 
 
 def test_the_features_are_the_published_ones(features):
@@ -76,7 +77,7 @@ def test_a_video_in_windows_of_eight_gives_the_published_depth_and_cameras(netwo
     settings = build({'family': 'gemdepth', 'length': 8, 'model.short_side_px': 56, 'alignment.fit': 'least_squares',
                       'alignment.cuts': False, 'alignment.scale_low': 1e-3, 'alignment.scale_high': 1e3})
     record, spec = family.family(settings), family.PRESETS[8]
-    graphs = {'encoder': InTorch(gemdepth.Encoder(network)), 'window': InTorch(gemdepth.Window(network, True))}
+    graphs = {'encoder': InTorch(Encoder(network.pretrained)), 'window': InTorch(gemdepth.Window(network, True))}
     stream = DepthStream(record, graphs, spec, settings)
     frames = [Frame(rgb, index, None, 'camera') for index, rgb in enumerate(golden['frames'])]
     done = [depth for frame in frames for depth in stream.push(frame)] + stream.flush()

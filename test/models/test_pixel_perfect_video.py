@@ -15,9 +15,8 @@ from depth_ros.errors import WeightsError
 from depth_ros.families import pixel_perfect_video as family
 from depth_ros.models import pixel_perfect_video
 from depth_ros.models.pi3 import Pi3
-from depth_ros.models.pixel_perfect import IMAGENET_MEAN, IMAGENET_STD
 from depth_ros.models.pixel_perfect_video import Semantics, VideoDiT, references, sincos_2d
-from depth_ros.models.vit import VisionTransformer
+from depth_ros.models.vit import MEAN, STD, VisionTransformer
 from depth_ros.runtime.torch_graph import TorchGraph
 from test.families.tiny import pixel_perfect_video as tiny
 from test.models.test_pixel_perfect import PUBLISHED, manifest
@@ -31,7 +30,7 @@ SIDE = 4    # of the coarse grid in the kit, for frames of 64 x 64 px
 def networks() -> Iterator[dict[str, Any]]:
     """Both networks at their published sizes, 5.3 GB, for frames of 64 x 64 px."""
     encoder = dict(embed_dim=1024, depth=24, heads=16, registers=4, mask_token=False, position_offset=0.0, antialias=True)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     with torch.device('meta'):
         dit = VideoDiT(replace(PUBLISHED, semantics=2048), SIDE, temporal=3)
         pi3 = Pi3(VisionTransformer(**encoder), dim=1024, depth=36, head_dim=64, hidden=4096, registers=5)

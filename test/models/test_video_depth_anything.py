@@ -8,6 +8,7 @@ torch = pytest.importorskip('torch', reason='torch is not installed: pip install
 from depth_ros.errors import WeightsError  # noqa: E402
 from depth_ros.families.video_depth_anything import context, remember  # noqa: E402
 from depth_ros.models import video_depth_anything, weights  # noqa: E402
+from depth_ros.models.vit import Encoder  # noqa: E402
 from test.families.tiny import video_depth_anything as tiny  # noqa: E402
 from test.models.manifest import manifest  # noqa: E402
 from test.parity.compare import Golden  # noqa: E402
@@ -19,7 +20,7 @@ def network_of(golden):
     for key, value in golden.meta['overrides'].items():
         tensors[key].fill_(value)
     with torch.device('meta'):
-        network = video_depth_anything.VideoDepthAnything({key: tuple(value.shape) for key, value in tensors.items()})
+        network = video_depth_anything.VideoDepthAnything(weights.shapes_of(tensors))
     return weights.load(network, tensors, 'pseudo-random')
 
 
@@ -32,7 +33,7 @@ def network():
 def small_network():
     tensors = tiny.small()
     with torch.device('meta'):
-        network = video_depth_anything.VideoDepthAnything({key: tuple(value.shape) for key, value in tensors.items()})
+        network = video_depth_anything.VideoDepthAnything(weights.shapes_of(tensors))
     return weights.load(network, tensors, 'pseudo-random')
 
 
@@ -58,7 +59,7 @@ def listen(network):
 def check_window(network):
     golden = Golden('vda_s_forward_seed0')
     heard, stop = listen(network)
-    features = network.encode(torch.from_numpy(golden['x'][0]))
+    features = network.pretrained.features(torch.from_numpy(golden['x'][0]))
     disparity = network.decode(features)
     stop()
     golden.check('vit_features', features.transpose(0, 1).flatten(2, 3))
@@ -116,7 +117,8 @@ def streamed(network):
     """Tokens of the published stream's frames."""
     from depth_ros.families.preprocess import normalise, shrink_cubic
     golden = Golden('vda_s_stream_seed0')
-    return network.encode(torch.from_numpy(normalise(np.stack([shrink_cubic(rgb, (56, 70)) for rgb in golden['frames']]))))
+    pictures = np.stack([shrink_cubic(rgb, (56, 70)) for rgb in golden['frames']])
+    return network.pretrained.features(torch.from_numpy(normalise(pictures)))
 
 
 def test_a_stream_gives_the_published_numbers_and_remembers_the_published_tokens(network, streamed):
@@ -159,7 +161,7 @@ def test_the_frames_of_a_window_look_at_each_other_and_their_order_matters(small
 
 def test_what_belongs_to_a_frame_travels_alone(small_network):
     torch.manual_seed(0)
-    out = video_depth_anything.Encoder(small_network)(torch.randn(3, 3, 28, 42))
+    out = Encoder(small_network.pretrained)(torch.randn(3, 3, 28, 42))
     assert list(out) == ['frame00', 'frame01', 'frame02']
     assert out['frame01'].shape == (4, 2, 3, 64)
     assert out['frame01'].untyped_storage().nbytes() == 4 * out['frame01'].numel()    # does not hold on to the others

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from depth_ros.core.frame import Quantity
 from depth_ros.models import gemdepth as network
+from depth_ros.models.vit import normalised
 from depth_ros.training import losses
 from depth_ros.training.recipes.recipe import Batch, Graphs, Learner, Recipe, Stage
-from depth_ros.training.recipes.video_depth_anything import CHANGE_SHARE, normalised, standardised
+from depth_ros.training.recipes.video_depth_anything import CHANGE_SHARE, standardised
 
 POSE_SHARE = 0.2
 INJECTED = 0.45         # of the windows (0.9 * 0.5)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from depth_ros.core.frame import Quantity
 from depth_ros.models import video_depth_anything as network
+from depth_ros.models.vit import normalised
 from depth_ros.training import losses
 from depth_ros.training.recipes.recipe import Batch, Graphs, Learner, Recipe, Stage
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)    # of ImageNet
 CHANGE_SHARE = 10.0
 FLAT = 1e-3    # mean deviation below which a map is not scaled up any more
 
@@ -33,11 +33,6 @@ def loss(graphs: Graphs, batch: Batch, generator: torch.Generator) -> Tensor:
     own, true = standardised(maps, batch)
     ssi = losses.scale_and_shift_invariant(own, true, batch['weight'])
     return ssi + CHANGE_SHARE * losses.temporal_gradient_matching(own, true, batch['weight'])
-
-
-def normalised(rgb: Tensor) -> Tensor:
-    """Return pictures (T, 3, h, w) in 0..1 as DINOv2 has them."""
-    return (rgb - rgb.new_tensor(MEAN).view(3, 1, 1)) / rgb.new_tensor(DEVIATION).view(3, 1, 1)
 
 
 def standardised(maps: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
