@@ -31,11 +31,11 @@ def test_pictures_reach_the_network_as_published():
     assert golden.report()
 
 
-@pytest.mark.parametrize('length', [32, 16, 8])
-def test_the_length_alone_chooses_a_published_window(length):
+@pytest.mark.parametrize(('length', 'stride', 'blend'), [(32, 22, 8), (16, 10, 4), (8, 4, 2)])
+def test_the_length_alone_chooses_a_published_window(length, stride, blend):
     settings = build({'length': length})
     spec = window_spec(gemdepth.family(settings), settings, live=False)
-    assert (spec.length, spec.stride) == (length, {32: 22, 16: 10, 8: 4}[length])
+    assert (spec.length, spec.stride, spec.blend, spec.anchors) == (length, stride, blend, 2)
     assert spec.past_end
     assert spec.floor == 0
 
@@ -45,13 +45,14 @@ def test_without_a_length_it_is_the_published_one_of_32():
     assert window_spec(gemdepth.family(settings), settings, live=False).keyframes == (0, 12, *range(24, 32))
 
 
-def test_a_camera_that_went_one_ahead_stands_one_ahead_of_the_first():
+@pytest.mark.parametrize('quaternion', [(0, 0, 0, 1), (0, 1, 0, 1)])    # looking along the world's z, or along its x
+def test_a_camera_that_went_one_ahead_stands_one_ahead_of_the_first(quaternion):
     first, second = np.zeros(9), np.zeros(9)
-    first[:7] = 0, 0, 5, 0, 0, 0, 1      # the world lies 5 ahead of the camera,
-    second[:7] = 0, 0, 4, 0, 0, 0, 2     # then 4; the quaternion is not of length 1
+    first[:7] = 0, 0, 5, *quaternion     # the world lies 5 ahead of the camera,
+    second[:7] = 0, 0, 4, *np.multiply(2, quaternion)    # then 4; no quaternion need be of length 1
     T_ref_cam = poses(np.stack((first, second)))
     assert T_ref_cam[0] == pytest.approx(np.eye(4))
-    assert T_ref_cam[1, :3, 3] == pytest.approx([0, 0, 1])
+    assert T_ref_cam[1] == pytest.approx(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]]))
 
 
 def test_poses_are_rigid_whatever_the_network_says():

@@ -70,8 +70,9 @@ def test_every_picture_of_a_stream_starts_from_the_noise_of_the_seed(clip):
     graphs = {'semantics': Semantics(), 'denoise': Listener()}
     _, state = infer({'model.steps': 1}, graphs, clip)
     infer({'model.steps': 1}, graphs, clip, state)
+    infer({'model.steps': 1}, graphs, clip)    # another stream
     infer({'model.steps': 1, 'model.seed': 7}, graphs, clip)
-    assert np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[0], seen[2])
+    assert np.array_equal(seen[0], seen[1]) and np.array_equal(seen[0], seen[2]) and not np.array_equal(seen[0], seen[3])
     assert abs(seen[0].mean()) < 0.1 and abs(seen[0].std() - 1) < 0.1
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import save_file  # noqa: E402
 from depth_ros.errors import WeightsError  # noqa: E402
 from depth_ros.models import depthvlm, dpt, weights  # noqa: E402
 from test.families.tiny import depthvlm as tiny  # noqa: E402
+from test.models.manifest import manifest  # noqa: E402
 from test.parity.compare import Golden  # noqa: E402
 from test.parity.fill import weight  # noqa: E402
 
@@ -134,14 +135,8 @@ def test_the_whole_network_gives_the_published_numbers_at_every_stage():
     assert golden.report() and {row[0] for row in golden.rows} == set(golden.meta['tensors']) - given
 
 
-def manifest(path, prefix=''):
-    lines = (line.split('\t') for line in path.read_text().splitlines() if not line.startswith('#'))
-    return {prefix + key: tuple(int(n) for n in shape.strip('()').split(',') if n.strip()) for key, shape, _ in lines}
-
-
 def test_keys_and_shapes_are_those_of_the_published_files(shared):
-    published = manifest(shared / 'checkpoints/hf_qwen3vl_4b.txt') | manifest(
-        shared / 'checkpoints/depthvlm_depth_head.txt', 'depth_head.')
+    published = manifest(shared, 'hf_qwen3vl_4b') | manifest(shared, 'depthvlm_depth_head', 'depth_head.')
     assert depthvlm.expected('weights', published) == published
     del published['lm_head.weight']    # a copy of the embedding, which files may leave out
     assert depthvlm.expected('weights', published) == published
@@ -270,9 +265,9 @@ def test_a_folder_that_does_not_fit_is_told_in_one_sentence(copy, spoil, words):
 
 def test_a_qwen_without_a_depth_head_is_told_from_depthvlm(shared):
     with pytest.raises(WeightsError, match='depth_head'):
-        depthvlm.expected('weights', manifest(shared / 'checkpoints/hf_qwen3vl_4b.txt'))
+        depthvlm.expected('weights', manifest(shared, 'hf_qwen3vl_4b'))
     with pytest.raises(WeightsError, match='model.visual'):
-        depthvlm.expected('weights', manifest(shared / 'checkpoints/depthvlm_depth_head.txt', 'depth_head.'))
+        depthvlm.expected('weights', manifest(shared, 'depthvlm_depth_head', 'depth_head.'))
 
 
 def test_code_that_a_folder_brings_along_is_not_run(copy):

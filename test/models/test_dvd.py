@@ -1,4 +1,3 @@
-import ast
 import copy
 import math
 
@@ -10,14 +9,10 @@ pytest.importorskip('diffusers', reason="diffusers is not installed: pip install
 from depth_ros.errors import WeightsError  # noqa: E402
 from depth_ros.models import dvd, weights  # noqa: E402
 from test.families.tiny import dvd as tiny  # noqa: E402
+from test.models.manifest import manifest  # noqa: E402
 from test.parity.compare import Golden  # noqa: E402
 
 EMPTY_TEXT = 512    # rows of zeros
-
-
-def manifest(shared, name):
-    _, *lines = (shared / 'checkpoints' / f'{name}.txt').read_text().splitlines()
-    return {key: ast.literal_eval(shape) for key, shape, _ in (line.split('\t') for line in lines)}
 
 
 def prefixed(prefix, shapes):

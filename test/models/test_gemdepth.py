@@ -14,6 +14,7 @@ from depth_ros.models import gemdepth, weights
 from depth_ros.models.vit import Encoder
 from depth_ros.settings import build
 from test.families.tiny import gemdepth as tiny
+from test.models.manifest import manifest
 from test.parity.compare import Golden
 
 ON, OFF = 'on', 'off'
@@ -94,11 +95,9 @@ def test_a_video_in_windows_of_eight_gives_the_published_depth_and_cameras(netwo
 
 
 def test_the_keys_and_shapes_are_those_of_the_published_file(shared):
-    lines = (shared / 'checkpoints' / 'gemdepth_vitl.txt').read_text().splitlines()
-    rows = [line.split('\t') for line in lines if not line.startswith('#')]
-    manifest = {key: tuple(int(side) for side in shape.strip('()').split(',') if side.strip()) for key, shape, _ in rows}
-    assert gemdepth.expected('model', manifest) == manifest
-    assert tiny.shapes(**tiny.PUBLISHED) == manifest
+    published = manifest(shared, 'gemdepth_vitl')
+    assert gemdepth.expected('model', published) == published
+    assert tiny.shapes(**tiny.PUBLISHED) == published
 
 
 def test_a_file_without_registers_is_not_of_this_family():

@@ -7,7 +7,7 @@ from depth_ros.errors import WeightsError
 from depth_ros.models import weights
 from depth_ros.models.pi3 import UNUSED, Pi3, pi3_like
 from depth_ros.models.vit import VisionTransformer
-from test.models.test_pixel_perfect import manifest
+from test.models.manifest import manifest
 from test.parity.fill import fill_torch
 
 
@@ -20,7 +20,7 @@ def network() -> Pi3:
 
 
 def test_the_keys_and_shapes_are_those_of_the_published_file_without_the_heads(shared):
-    published = manifest(shared / 'checkpoints' / 'pi3.txt')
+    published = manifest(shared, 'pi3')
     with torch.device('meta'):
         network = pi3_like(published)
     assert weights.shapes_of(network) == {key: size for key, size in published.items() if not key.startswith(UNUSED)}
@@ -28,7 +28,7 @@ def test_the_keys_and_shapes_are_those_of_the_published_file_without_the_heads(s
 
 def test_another_file_is_refused(shared):
     with pytest.raises(WeightsError, match='no 4-dimensional entry encoder.patch_embed.proj.weight'):
-        pi3_like(manifest(shared / 'checkpoints' / 'dav2_vits.txt'))
+        pi3_like(manifest(shared, 'dav2_vits'))
 
 
 def test_there_is_one_feature_of_two_layers_for_each_patch(network):

@@ -1,6 +1,5 @@
 """The network gives the published numbers with the parity kit's weights, stage by stage; and takes published files."""
 
-import ast
 import gc
 from collections.abc import Iterator
 from typing import Any
@@ -17,16 +16,11 @@ from depth_ros.models.pixel_perfect import CascadeDiT, Semantics
 from depth_ros.models.vit import VisionTransformer
 from depth_ros.runtime.torch_graph import TorchGraph
 from test.families.tiny import pixel_perfect as tiny
+from test.models.manifest import manifest
 from test.parity.compare import Golden
 from test.parity.networks import filled, listen
 
 PUBLISHED = Sizes(dim=1024, depth=24, head_dim=64, hidden=4096, patch=16, channels=4, waves=256, semantics=1024, fused=4096)
-
-
-def manifest(path, prefix=''):
-    """The keys and shapes of a published file."""
-    rows = (line.split('\t') for line in path.read_text().splitlines() if not line.startswith('#'))
-    return {prefix + key: ast.literal_eval(size) for key, size, _ in rows}
 
 
 @pytest.fixture(scope='module')
@@ -65,19 +59,19 @@ def test_every_stage_gives_the_published_numbers(networks):
 
 @pytest.mark.parametrize('prefix', ['dit.', '', 'pipeline.dit.'])
 def test_the_keys_and_shapes_are_those_of_the_published_file_whatever_stands_before_them(prefix, shared):
-    published = manifest(shared / 'checkpoints' / 'ppd_dit.txt', prefix)
+    published = manifest(shared, 'ppd_dit', prefix)
     assert pixel_perfect.expected('model', published) == published
 
 
 def test_the_semantics_are_those_of_the_published_depth_anything(shared):
-    published = manifest(shared / 'checkpoints' / 'dav2_vitl.txt')
+    published = manifest(shared, 'dav2_vitl')
     assert pixel_perfect.expected('semantics', published) == published
 
 
 def test_a_file_of_another_network_is_refused_in_one_sentence(shared):
     for role, other in (('model', 'dav2_vitl'), ('semantics', 'ppd_dit')):
         with pytest.raises(WeightsError, match='take the official file of this family'):
-            pixel_perfect.expected(role, manifest(shared / 'checkpoints' / f'{other}.txt'))
+            pixel_perfect.expected(role, manifest(shared, other))
 
 
 def opened(folder):

@@ -19,7 +19,8 @@ from depth_ros.models.pixel_perfect_video import Semantics, VideoDiT, references
 from depth_ros.models.vit import MEAN, STD, VisionTransformer
 from depth_ros.runtime.torch_graph import TorchGraph
 from test.families.tiny import pixel_perfect_video as tiny
-from test.models.test_pixel_perfect import PUBLISHED, manifest
+from test.models.manifest import manifest
+from test.models.test_pixel_perfect import PUBLISHED
 from test.parity.compare import Golden
 from test.parity.networks import filled, listen
 
@@ -92,18 +93,18 @@ def test_the_table_of_positions_is_the_published_one():
 
 @pytest.mark.parametrize('prefix', ['dit_video.', ''])
 def test_the_keys_and_shapes_are_those_of_the_published_file_with_and_without_their_prefix(prefix, shared):
-    published = manifest(shared / 'checkpoints' / 'ppvd_dit_video.txt', prefix)
+    published = manifest(shared, 'ppvd_dit_video', prefix)
     assert pixel_perfect_video.expected('model', published) == published
 
 
 def test_the_semantics_are_those_of_the_published_pi3(shared):
-    published = manifest(shared / 'checkpoints' / 'pi3.txt')
+    published = manifest(shared, 'pi3')
     assert pixel_perfect_video.expected('semantics', published) == published
 
 
 def test_a_file_of_single_pictures_is_refused_in_one_sentence(shared):
     with pytest.raises(WeightsError, match='pos_embed; take the official file of this family'):
-        pixel_perfect_video.expected('model', manifest(shared / 'checkpoints' / 'ppd_dit.txt', 'dit.'))
+        pixel_perfect_video.expected('model', manifest(shared, 'ppd_dit', 'dit.'))
 
 
 def opened(folder, side_px=tiny.SIDE_PX):
