@@ -130,11 +130,15 @@ def _open_torch(family: Family, network: Network, settings: Settings,
 
 
 def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], list[Path], list[str]]:
-    hashes = [check_file(graph) for graph in family.graphs.values()]
-    graphs = {name: OnnxGraph(graph.path, settings.threads) for name, graph in family.graphs.items()}
+    paths = {name: graph.path for name, graph in family.graphs.items()}
+    for path in paths.values():
+        if not path.is_file():
+            raise WeightsError(f'there is no weights file {path}; give the path of one with the setting weights')
+    hashes = files.verify(paths, family.graphs)
+    graphs = {name: OnnxGraph(path, settings.threads) for name, path in paths.items()}
     for name, graph in family.graphs.items():
         check_names(graph, graphs[name])
-    return dict(graphs), [graph.path for graph in family.graphs.values()], hashes
+    return dict(graphs), list(paths.values()), list(hashes.values())
 
 
 def _models(network: Network) -> ModuleType:
@@ -165,17 +169,6 @@ def _black(family: Family, length: int) -> Clip:
     h, w = family.size(*WARM_UP_SIZE, _nominal_camera())
     picture = family.shrink(np.zeros((*WARM_UP_SIZE, 3), np.uint8), (h, w))
     return Clip(np.stack([picture] * length), tuple(range(length)), resize_camera(_nominal_camera(), h, w))
-
-
-def check_file(graph: GraphFile) -> str:
-    """Return the sha256 of the file, or raise WeightsError if it is missing or not the one that was described."""
-    if not graph.path.is_file():
-        raise WeightsError(f'there is no weights file {graph.path}; give the path of one with the setting weights')
-    found = files.sha256(graph.path)
-    if graph.sha256 and not found.startswith(graph.sha256.lower()):
-        raise WeightsError(f'{graph.path} is damaged or another file: sha256 {found[:16]}..., expected '
-                           f'{graph.sha256[:16]}...; fetch it again')
-    return found
 
 
 def check_names(described: GraphFile, graph: OnnxGraph) -> None:

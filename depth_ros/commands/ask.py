@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from depth_ros.commands.process import parse_setting
-from depth_ros.errors import InputError
+from depth_ros.errors import InputError, SettingsError
 
 if TYPE_CHECKING:
     from depth_ros.core.frame import DepthFrame, Frame
@@ -18,6 +18,7 @@ def ask(
     picture: Annotated[Path, typer.Argument(help='A picture file.')],
     question: Annotated[str, typer.Argument(help='What to ask about it, e.g. "how far is the chair?"')],
     weights: Annotated[str | None, typer.Option(help='Folder with the weights; default: the downloaded ones.')] = None,
+    family: Annotated[str, typer.Option(help='A family that answers questions.')] = 'depthvlm',
     camera: Annotated[str | None, typer.Option(help='Intrinsics fx,fy,cx,cy in pixels of the picture.')] = None,
     camera_file: Annotated[str | None, typer.Option(help='Calibration YAML as camera_calibration writes it.')] = None,
     set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
@@ -27,7 +28,7 @@ def ask(
     """Answer a question about a picture."""
     from depth_ros.settings import build
 
-    given = {'weights': weights, 'camera.fx_fy_cx_cy': camera, 'camera.file': camera_file}
+    given = {'family': family, 'weights': weights, 'camera.fx_fy_cx_cy': camera, 'camera.file': camera_file}
     settings = build({name: value for name, value in given.items() if value is not None}
                      | dict(parse_setting(text) for text in set or ()))
     if not question.strip():
@@ -59,19 +60,23 @@ def read_frame(path: Path, settings: 'Settings') -> 'Frame':
 
 
 def answer_with_depth(frame: 'Frame', question: str, settings: 'Settings') -> tuple['DepthFrame', str]:
-    """Return the depth of the picture and the answer to the question. Raises InputError without a camera."""
+    """Return the depth of the picture and the answer to the question.
+
+    Raises SettingsError if the family answers none, InputError if it cannot do with the picture or without a camera.
+    """
     from depth_ros.core.camera import resize_camera
     from depth_ros.core.frame import Clip, DepthFrame
     from depth_ros.core.metric import to_depth_m
-    from depth_ros.families import depthvlm
+    from depth_ros.families import load_family
     from depth_ros.pipeline import open_graphs
 
-    family, (height, width) = depthvlm.family(settings), frame.rgb.shape[:2]
+    family, (height, width) = load_family(settings), frame.rgb.shape[:2]
+    if not family.ask:
+        raise SettingsError(f'{family.name} answers no questions; leave --family away')
     h, w = family.size(height, width, frame.camera)    # says what is wrong before anything is loaded
     graphs, _ = open_graphs(family, settings)
-    assert frame.camera
-    clip = Clip(family.shrink(frame.rgb, (h, w))[None], (0,), resize_camera(frame.camera, h, w))
-    prediction, answer = depthvlm.ask(graphs, clip, question)
+    camera = frame.camera and resize_camera(frame.camera, h, w)
+    prediction, answer = family.ask(graphs, Clip(family.shrink(frame.rgb, (h, w))[None], (0,), camera), question)
     map = family.enlarge(prediction.maps[0], (height, width))
     return DepthFrame(0, frame, map, family.quantity, to_depth_m(map, family.quantity, settings.metric)), answer
 

@@ -33,6 +33,7 @@ def family(settings: Settings) -> Family:
         size=partial(size, settings.model.short_side_px),
         shrink=shrink_area_cubic,
         infer=infer,
+        ask=ask,
         network=Network(
             module='depthvlm',
             files={'weights': WeightsFile('', 'JonnyYu828/DepthVLM-4B', parameters=4_472_961_729)},

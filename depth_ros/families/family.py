@@ -105,16 +105,21 @@ def enlarge(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 Size = Callable[[int, int, Camera | None], tuple[int, int]]
 Resize = Callable[[np.ndarray, tuple[int, int]], np.ndarray]
 Infer = Callable[[Mapping[str, Graph], Clip, Any], tuple[Prediction, Any]]
+Ask = Callable[[Mapping[str, Graph], Clip, str], tuple[Prediction, str]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """One model family. `infer(graphs, clip, state)` returns (Prediction, next state); the first state is None."""
+    """One model family. `infer(graphs, clip, state)` returns (Prediction, next state); the first state is None.
+
+    `ask(graphs, clip, question)` returns (Prediction, answer) of one picture, from one pass.
+    """
 
     name: str
     quantity: Quantity
     size: Size                                # (H, W, camera) -> network (h, w)
     infer: Infer
+    ask: Ask | None = None                    # None: it knows no words
     shrink: Resize = shrink_by_area           # picture -> network size
     enlarge: Resize = enlarge                 # map -> picture size
     offline: WindowSpec = WindowSpec()

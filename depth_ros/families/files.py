@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from depth_ros.errors import MissingDependency, WeightsError, need
-from depth_ros.families.family import Family, WeightsFile
+from depth_ros.families.family import Family, GraphFile, WeightsFile
 
 HUB = 'https://huggingface.co'
 
@@ -57,19 +57,18 @@ def fetch(file: WeightsFile) -> Path:
                            'with the setting weights')
     hub = need('huggingface_hub', "pip install 'depth_ros[families]'")
     try:
-        if not file.name:
-            return Path(hub.snapshot_download(file.repo, allow_patterns=['*.json', '*.safetensors']))
-        path = Path(hub.hf_hub_download(file.repo, file.name))
-        published = hub.get_hf_file_metadata(hub.hf_hub_url(file.repo, file.name)).etag or ''
+        path = Path(hub.hf_hub_download(file.repo, file.name) if file.name else
+                    hub.snapshot_download(file.repo, allow_patterns=['*.json', '*.safetensors']))
     except Exception as error:    # of the hub, of its HTTP library, of the system
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightsError(f'{file.repo} on the Hugging Face hub cannot be reached ({first[:150]}); fetch {where(file)} on '
                            'another machine and give the path of the file with the setting weights') from error
-    wanted = file.sha256 or (published if len(published) == 64 else '')
-    if wanted and sha256(path) != wanted:
-        path.resolve().unlink()    # the cache links to its content
-        path.unlink(missing_ok=True)
-        raise WeightsError(f'{file.name} arrived damaged and was removed; run the command again')
+    for part in sorted(path.glob('*.safetensors')) if path.is_dir() else [path]:
+        content = part.resolve()    # the cache links to it, and calls what is large by its published sha256
+        if len(content.name) == 64 and sha256(content) != content.name:
+            content.unlink()
+            part.unlink(missing_ok=True)
+            raise WeightsError(f'{part.name} arrived damaged and was removed; run the command again')
     return path
 
 
@@ -100,7 +99,7 @@ def _cached(family: Family, file: WeightsFile) -> Path:
     return Path(found)
 
 
-def verify(paths: Mapping[str, Path], files: Mapping[str, WeightsFile]) -> dict[str, str]:
+def verify(paths: Mapping[str, Path], files: Mapping[str, WeightsFile] | Mapping[str, GraphFile]) -> dict[str, str]:
     """Return the sha256 of each file by role ('' for a folder), held against the published one where that is known.
 
     Raises WeightsError for a file that is not the published one.

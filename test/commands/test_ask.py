@@ -10,7 +10,7 @@ pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
 from depth_ros.commands.ask import ask  # noqa: E402
-from depth_ros.errors import InputError, OutputError, WeightsError  # noqa: E402
+from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError  # noqa: E402
 from test.families.tiny import depthvlm as tiny  # noqa: E402
 from test.io.made import jpeg, picture  # noqa: E402
 
@@ -63,6 +63,8 @@ def test_process_gives_the_same_depth(tmp_path, weights, chair, capsys):
 def test_what_cannot_work_is_told_before_the_weights_are_read(tmp_path, weights, chair):
     with pytest.raises(InputError, match='camera_info.*camera.fx_fy_cx_cy'):
         ask(chair, 'how far?', weights='/nowhere')
+    with pytest.raises(SettingsError, match='lite answers no questions'):
+        ask(chair, 'how far?', family='lite')
     with pytest.raises(InputError, match='empty'):
         ask(chair, '  ', weights, **CAMERA)
     with pytest.raises(InputError, match='nothing.png'):

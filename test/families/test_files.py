@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +56,12 @@ def test_a_missing_second_file_is_named_with_its_role_and_the_remedy(tmp_path):
         locate(family(), str(tmp_path / 'net.pth'))
 
 
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    touch(tmp_path, 'net.pth', 'vae.pth')
+    assert locate(family(), '~/net.pth')['vae'] == tmp_path / 'vae.pth'
+
+
 def test_a_path_that_is_not_there_is_named():
     with pytest.raises(WeightsError, match='/nowhere/net.pth'):
         locate(family(), '/nowhere/net.pth')
@@ -87,7 +94,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body):
-        if not self.path.endswith('/resolve/main/net.pth'):
+        if self.path.startswith('/api/models/someone/Net'):
+            name = 'net.safetensors'
+            held = {'rfilename': name, 'path': name, 'type': 'file', 'size': len(CONTENT), 'oid': ''}
+            return self.say([held] if '/tree/' in self.path else {'id': 'someone/Net', 'sha': COMMIT, 'siblings': [held]})
+        if not self.path.endswith(('/resolve/main/net.pth', f'/resolve/{COMMIT}/net.safetensors')):
             return self.send_error(404)
         start = int(self.headers.get('Range', 'bytes=0-')[6:].split('-')[0])
         content = (bytes(len(CONTENT)) if self.damaged else CONTENT)[start:]
@@ -107,6 +118,12 @@ class Hub(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
             self.wfile.write(content)
 
+    def say(self, answer):
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/json')
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
     def log_message(self, *_):
         pass
 
@@ -120,13 +137,18 @@ def hub():
     server.shutdown()
 
 
-def fetch(cache: Path, **environment):
+LOCATE = 'locate(Holds(name="test", network=Holds(files={"model": file})), "")["model"]'
+
+
+def fetch(cache: Path, name='net.pth', action='fetch(file)', **environment):
     """Run `fetch` in a process of its own: the hub's library reads its addresses when it is imported."""
     pytest.importorskip('huggingface_hub', reason='huggingface_hub is not installed')
     code = ('from depth_ros.errors import DepthRosError\n'
             'from depth_ros.families.family import WeightsFile\n'
-            'from depth_ros.families.files import fetch\n'
-            'try: print(fetch(WeightsFile("net.pth", "someone/Net")))\n'
+            'from depth_ros.families.files import fetch, locate\n'
+            'from types import SimpleNamespace as Holds\n'
+            f'file = WeightsFile("{name}", "someone/Net")\n'
+            f'try: print({action})\n'
             'except DepthRosError as error: print("refused:", error)')
     said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
                           env={**os.environ, 'HF_HOME': str(cache), 'HF_HUB_DISABLE_XET': '1', **environment})
@@ -138,6 +160,16 @@ def test_a_published_file_is_fetched_once_and_found_again(tmp_path, hub):
     path = Path(fetch(tmp_path, HF_ENDPOINT=hub))
     assert path.name == 'net.pth' and path.read_bytes() == CONTENT
     assert fetch(tmp_path, HF_ENDPOINT=hub) == str(path) and len(Hub.ranges) == 1
+    assert fetch(tmp_path, action=LOCATE, HF_HUB_OFFLINE='1') == str(path)
+
+
+def test_a_folder_is_fetched_and_each_of_its_files_verified(tmp_path, hub):
+    Hub.damaged = True
+    assert 'net.safetensors arrived damaged and was removed' in fetch(tmp_path, '', HF_ENDPOINT=hub)
+    Hub.damaged = False
+    folder = Path(fetch(tmp_path, '', HF_ENDPOINT=hub))
+    assert (folder / 'net.safetensors').read_bytes() == CONTENT
+    assert fetch(tmp_path, '', action=LOCATE, HF_HUB_OFFLINE='1') == str(folder)
 
 
 def test_a_broken_download_goes_on_where_it_stopped(tmp_path, hub):
