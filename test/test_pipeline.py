@@ -111,7 +111,15 @@ def test_a_picture_smaller_than_a_patch_has_a_map_too(windowed, size):
     assert [depth.map.shape for depth in out] == [size, size] and all(np.isfinite(depth.map).all() for depth in out)
 
 
-def test_half_the_numbers_take_half_the_memory_and_give_nearly_the_same(windowed):
+def test_half_the_numbers_take_half_the_memory(windowed, monkeypatch):
+    full = open_stream(windowed)
+    monkeypatch.setattr('depth_ros.runtime.torch_graph.free_bytes', lambda _: 0.75 * needed_bytes(full.family, full.spec, 0))
+    with pytest.raises(SettingsError, match='needs about'):
+        open_stream(windowed)
+    assert open_stream(windowed, model__precision='bf16')
+
+
+def test_half_the_numbers_give_nearly_the_same(windowed):
     maps = {}
     for precision in ('fp32', 'bf16'):
         stream = open_stream(windowed, model__precision=precision)

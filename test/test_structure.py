@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from depth_ros.families import TABLE
+
 ROOT = Path(__file__).parents[1] / 'depth_ros'
 HEAVY = {'torch', 'rclpy', 'onnxruntime', 'rosbags', 'tensorrt', 'typer', 'rich', 'scipy', 'evo',
          'transformers', 'diffusers', 'safetensors', 'huggingface_hub'}
@@ -64,7 +66,7 @@ def test_the_family_names_appear_only_in_families():
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Compare):
-                assert not {'lite', 'onnx'} & {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}, path
+                assert not set(TABLE) & {c.value for c in ast.walk(node) if isinstance(c, ast.Constant)}, path
 
 
 def test_help_and_import_load_nothing_heavy():

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -103,7 +102,8 @@ class DepthStream:
         self.state: Any = None                                   # what the family carries from window to window
         self.first = self.pushed                                 # stream position of the segment's first frame
         self.last = None
-        self.waiting: dict[int, tuple[Item, Prediction]] = {}  # frames whose map is not settled yet
+        # What is there of frames whose map is not settled yet, by position; the last is T_world_cam.
+        self.waiting: dict[int, tuple[Item, Prediction, np.ndarray | None]] = {}
 
     def _make_lock(self) -> ScaleLock | None:
         single = self.spec.length == 1 and not self.family.carries_state
@@ -144,11 +144,15 @@ class DepthStream:
             settled = self.stitcher.add(window.indices, window.fresh, maps)
             if self.stitcher.segment != segment:
                 self.trajectory = Trajectory()
-            if prediction.T_ref_cam is not None and not self.family.carries_state:
-                prediction = replace(prediction, T_ref_cam=self.trajectory.add(
-                    window.indices, window.fresh, prediction.T_ref_cam, self.stitcher.fit.scale))    # now T_world_cam
-        self.waiting.update((window.indices[slot], (window.items[slot], prediction)) for slot in window.fresh)
+            T_world_cam = self._in_one_world(window, prediction.T_ref_cam)
+        self.waiting.update((window.indices[slot], (window.items[slot], prediction, _at(T_world_cam, slot)))
+                            for slot in window.fresh)
         return [self._finish(aligned) for aligned in settled]
+
+    def _in_one_world(self, window: Window[Item], T_ref_cam: np.ndarray | None) -> np.ndarray | None:
+        if T_ref_cam is None or self.family.carries_state:    # whose reference is the first frame of the segment
+            return T_ref_cam
+        return self.trajectory.add(window.indices, window.fresh, T_ref_cam, self.stitcher.fit.scale)
 
     def _clip(self, window: Window[Item]) -> Clip:
         frame, rgb = window.items[0].frame, np.stack([item.rgb for item in window.items])    # (T, h, w, 3)
@@ -156,7 +160,7 @@ class DepthStream:
         return Clip(rgb, window.indices, camera)
 
     def _finish(self, aligned: Aligned) -> DepthFrame:
-        item, prediction = self.waiting.pop(aligned.index)
+        item, prediction, T_world_cam = self.waiting.pop(aligned.index)
         map, fit, slot = aligned.map, aligned.fit, aligned.slot
         if self.lock:
             with self._timed('stitch'):
@@ -169,7 +173,7 @@ class DepthStream:
             depth_m = to_depth_m(map, self.family.quantity, self.settings.metric)
         return DepthFrame(
             index=self.first + aligned.index, frame=item.frame, map=map, quantity=self.family.quantity, depth_m=depth_m,
-            confidence=confidence, T_world_cam=_at(prediction.T_ref_cam, slot), embedding=_at(prediction.embedding, slot),
+            confidence=confidence, T_world_cam=T_world_cam, embedding=_at(prediction.embedding, slot),
             K=None if prediction.K is None else resize_K(prediction.K[slot], prediction.maps.shape[1:], map.shape),
             scale=fit.scale, shift=fit.shift, residual=fit.residual, held=fit.held, segment=aligned.segment)
 

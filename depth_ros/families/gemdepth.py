@@ -43,7 +43,6 @@ def family(settings: Settings) -> Family:
         network=Network('gemdepth', {'model': WeightsFile('gemdepth.pth', 'YuechengLiu/GemDepth', licence=LICENCE,
                                                           parameters=710_784_083, kept=0.95)},
                         {'pose_injection': settings.model.pose_injection}, bytes_per_px=BYTES_PER_PX),
-        licence_code='Apache-2.0',
         licence_weights=LICENCE,
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from depth_ros.core.frame import Clip, Frame
+from depth_ros.core.window import WindowSpec
 from depth_ros.families import gemdepth
 from depth_ros.families.preprocess import normalise
 from depth_ros.pipeline import open_stream, window_spec
@@ -38,6 +39,13 @@ def test_the_length_alone_chooses_a_published_window(length, stride, blend):
     assert (spec.length, spec.stride, spec.blend, spec.anchors) == (length, stride, blend, 2)
     assert spec.past_end
     assert spec.floor == 0
+
+
+@pytest.mark.parametrize(('values', 'live', 'stride'), [
+    ({}, True, 1), ({'length': 8}, True, 1), ({'length': 8, 'stride': 3}, True, 3), ({'length': 8, 'stride': 3}, False, 3)])
+def test_live_or_with_a_stride_the_window_rolls(values, live, stride):
+    settings = build(values)
+    assert window_spec(gemdepth.family(settings), settings, live) == WindowSpec.rolling(8, stride)
 
 
 def test_without_a_length_it_is_the_published_one_of_32():

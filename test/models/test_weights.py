@@ -22,13 +22,14 @@ def linear():
         return nn.Linear(3, 2)
 
 
-@pytest.fixture(params=['weights.pth', 'weights.safetensors', 'in_a_model_key.pth', 'old_format.pth', 'shards'])
+@pytest.fixture(params=['weights.pth', 'weights.safetensors', 'in_a_model_key.pth', 'in_a_state_dict_key.pth',
+                        'old_format.pth', 'shards'])
 def path(request, tmp_path):
     path = tmp_path / request.param
     if path.suffix == '.safetensors':
         save_file(TENSORS, path)
     elif path.suffix == '.pth':
-        content = {'model': TENSORS} if 'model' in path.name else TENSORS
+        content = next(({key: TENSORS} for key in ('model', 'state_dict') if key in path.name), TENSORS)
         torch.save(content, path, _use_new_zipfile_serialization='old' not in path.name)
     else:
         path.mkdir()
