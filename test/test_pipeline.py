@@ -1,5 +1,8 @@
 """Opening a stream: the shipped network runs, and what cannot be opened is refused in one sentence."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -135,3 +138,17 @@ def test_the_memory_that_is_asked_for_grows_with_the_window_and_holds_weights_an
     one, two = (needed_bytes(family, WindowSpec(length), 1e9) for length in (1, 2))
     assert two - one == network.bytes_per_px * h * w
     assert one - (two - one) == 4e9 + network.working_bytes_per_px * h * w
+
+
+def test_only_a_live_stream_needs_memory_for_what_it_carries_along():
+    family = load_family(build({'family': 'video_depth_anything'}))
+    h, w = family.size(480, 640, None)
+    live, single = (needed_bytes(family, WindowSpec(live=live), 0) for live in (True, False))
+    assert live - single == family.network.live_bytes_per_px * h * w > 0
+
+
+def test_a_stream_names_its_weights_by_their_checksum(windowed):
+    info = open_stream(windowed).info
+    path = Path(windowed.weights)
+    assert (info['backend'], info['weights']) == ('torch', path.name)
+    assert info['weights_sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
