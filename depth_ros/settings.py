@@ -23,8 +23,8 @@ class ModelSettings:
 
     variant: str = option('', 'Size or kind, e.g. small, large; empty: what the weights file is called, else the smallest.')
     device: str = option('auto', 'Where torch computes; auto: CUDA where there is a GPU.', choices=('auto', 'cpu', 'cuda'))
-    precision: str = option('auto', 'Number format of a torch network; auto: fp32 on a CPU, fp16 on a GPU.',
-                            choices=('auto', 'fp32', 'fp16', 'bf16'))
+    precision: str = option('auto', 'Number format of a torch network; auto: fp32 on a CPU, on a GPU fp16 or bf16 as it '
+                            'was trained.', choices=('auto', 'fp32', 'fp16', 'bf16'))
     short_side_px: int = option(0, 'Short side of the picture that the network sees; 0: as published [px].', low=0,
                                 high=4096)
     pose_injection: bool = option(True, 'GemDepth: add the embedding of the predicted pose to the tokens.')
