@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -79,7 +80,8 @@ def window_spec(family: Family, settings: Settings, live: bool) -> WindowSpec:
         return family.presets[length]
     if not settings.length and not settings.stride:
         return spec
-    return WindowSpec.rolling(length, settings.stride or 1)
+    rolling = WindowSpec.rolling(length, settings.stride or 1)
+    return replace(rolling, anchors=0) if family.quantity.is_metric else rolling    # metres need no fit to metres
 
 
 def check_weights(family: Family, path: Path) -> str:

@@ -163,10 +163,11 @@ def test_without_a_word_it_is_the_small_one_which_is_free():
     assert (found.network.files['model'].name, found.licence_weights) == ('video_depth_anything_vits.pth', 'Apache-2.0')
 
 
-def test_metres_are_never_fitted_to_metres(tmp_path):
+@pytest.mark.parametrize('values', [{}, {'length': 8}, {'length': 8, 'stride': 6}])
+def test_metres_are_never_fitted_to_metres(values, tmp_path):
     path = tmp_path / 'metric_video_depth_anything_vits.pth'
     torch.save(tiny.small(), path)
-    done = played(open_stream(settings(str(path))), noise(40))
+    done = played(open_stream(settings(str(path), **values)), noise(40))
     assert {(depth.scale, depth.shift) for depth in done} == {(1.0, 0.0)}
     for depth in done:
         valid = np.isfinite(depth.depth_m)
