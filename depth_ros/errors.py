@@ -24,6 +24,10 @@ class WeightsError(DepthRosError):
     """A network file is missing, damaged, or not what was described."""
 
 
+class BackendError(DepthRosError):
+    """What would run a network best cannot run it here; the next backend can."""
+
+
 class MissingDependency(DepthRosError):
     """An optional package is needed here and not installed."""
 
