@@ -138,8 +138,8 @@ def test_a_reflection_is_no_rotation():
     assert nearest_rotation(np.diag([1.0, 1.0, -0.1])) == pytest.approx(np.eye(3))
 
 
-def test_the_mean_of_rotations_about_one_axis_is_in_the_middle_whatever_a_wrong_one_says():
-    rotations = np.stack([turn(1, 0, 0, 3.0)] + [turn(0, 0, 1, angle) for angle in (0.1, 0.2, 0.3)])
+def test_the_mean_of_rotations_about_one_axis_is_in_the_middle_whatever_two_wrong_ones_say():
+    rotations = np.stack([turn(1, 0, 0, 3.0)] * 2 + [turn(0, 0, 1, angle) for angle in (0.1, 0.2, 0.3)])
     assert mean_rotation(rotations) == pytest.approx(turn(0, 0, 1, 0.2), abs=5e-3)
 
 
