@@ -12,6 +12,7 @@ COMMANDS = {
     'bench': 'Time every stage on this machine.',
     'evaluate': 'Score networks against the truth of pictures and videos.',
     'models': 'List the model families, check weights files, get the published ones.',
+    'build-engine': 'Build the TensorRT engines of an exported network for this GPU.',
     'train': 'Train a network of this package.',
 }
 
@@ -33,9 +34,10 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(name: str, *arguments: str) -> int:
     import typer
 
-    module = import_module(f'depth_ros.commands.{name}')
+    function = name.replace('-', '_')
+    module = import_module(f'depth_ros.commands.{function}')
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(help=COMMANDS[name])(getattr(module, name))
+    app.command(help=COMMANDS[name])(getattr(module, function))
     try:
         return int(app(list(arguments), prog_name=f'depth_ros {name}', standalone_mode=True) or 0)
     except DepthRosError as error:
@@ -48,5 +50,5 @@ def _fail(sentence: str) -> int:
 
 
 def _overview() -> str:
-    lines = [f'  {name:10}{help}' for name, help in COMMANDS.items()]
+    lines = [f'  {name:14}{help}' for name, help in COMMANDS.items()]
     return '\n'.join(['usage: depth_ros COMMAND ...    (depth_ros COMMAND --help for its options)', '', *lines])
