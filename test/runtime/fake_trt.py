@@ -1,0 +1,198 @@
+"""A TensorRT that computes with ONNX Runtime on the raw host addresses it is given, and memory that is the host's.
+
+Its names are TensorRT's, which `test_trt_names.py` holds against the real bindings.
+"""
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from depth_ros.runtime.cuda import Gpu
+from depth_ros.runtime.tensorrt_graph import Platform
+
+FLOAT, OPSET = TensorProto.FLOAT, [helper.make_opsetid('', 17)]
+GPU = Gpu('Fake GPU', (8, 6), 84, 24, '13.0')
+
+
+def save(path: Path, nodes, inputs, outputs, weights=(), kind=FLOAT) -> Path:
+    """Write an ONNX file; inputs and outputs are {name: shape}."""
+    def infos(shapes):
+        return [helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, 'graph', infos(inputs), infos(outputs), list(weights))
+    onnx.save(helper.make_model(graph, opset_imports=OPSET, ir_version=9), path)
+    return path
+
+
+def convolutions(path: Path, layers: int = 3, seed: int = 0, kind=np.float32) -> Path:
+    """Write a small network: image (1, 3, 16, 24) in, depth (1, 8, 16, 24) out."""
+    random, nodes, weights, last = np.random.default_rng(seed), [], [], 'image'
+    for i in range(layers):
+        out = 'depth' if i == layers - 1 else f'relu{i}'
+        weights.append(numpy_helper.from_array((random.standard_normal((8, 8 if i else 3, 3, 3)) * 0.2).astype(kind), f'w{i}'))
+        nodes += [helper.make_node('Conv', [last, f'w{i}'], [f'conv{i}'], pads=[1] * 4), helper.make_node('Relu', [f'conv{i}'],
+                                                                                                       [out])]
+        last = out
+    number = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    return save(path, nodes, {'image': [1, 3, 16, 24]}, {'depth': [1, 8, 16, 24]}, weights, number)
+
+
+def running_sum(path: Path) -> Path:
+    """Write a network with a state: keep_next = keep + image; depth = 2 keep_next."""
+    nodes = [helper.make_node('Add', ['keep', 'image'], ['keep_next']),
+             helper.make_node('Mul', ['keep_next', 'two'], ['depth'])]
+    return save(path, nodes, {'image': [1, 4], 'keep': [1, 4]}, {'depth': [1, 4], 'keep_next': [1, 4]},
+                [numpy_helper.from_array(np.float32(2), 'two')])
+
+
+def plan_of(path: Path) -> bytes:
+    """Return what stands for a plan of that file: TensorRT-RTX's header, then the file."""
+    content = path.read_bytes()
+    return b'vtrt' + bytes(12) + (28 + len(content)).to_bytes(8, 'little') + bytes([1, 7, 1, 116]) + content
+
+
+def platform(memory=None, **changes) -> Platform:
+    """Return a fake GPU with a fake TensorRT."""
+    memory = memory or HostMemory()
+    return Platform(FakeTrt(memory, **changes), 'rtx', '1.7.1.116', GPU, lambda: memory, 'SM86')
+
+
+class HostMemory:
+    """Memory of the GPU, on the host; counts what is asked of it."""
+
+    stream = 7
+
+    def __init__(self):
+        self.blocks, self.uploads, self.captured, self.capturing = 0, 0, 0, None
+
+    def empty(self, size):
+        self.blocks += 1
+        return np.full(size, 0xFF, np.uint8)    # NaN until written
+
+    def pointer(self, block):
+        return block.ctypes.data
+
+    def pinned(self, shape, dtype):
+        return np.empty(shape, dtype)
+
+    def upload(self, block, array):
+        self.uploads += 1
+        block[:] = array.reshape(-1).view(np.uint8)
+
+    def download(self, array, block):
+        array.reshape(-1).view(np.uint8)[:] = block
+
+    def wait(self):
+        pass
+
+    def capture(self, work):
+        self.captured += 1
+        self.capturing = jobs = []
+        try:
+            work()
+        finally:
+            self.capturing = None
+        return lambda: [job() for job in jobs]
+
+    def free_bytes(self):
+        return 100 << 20
+
+
+class FakeTrt:
+    """The module; `factor` spoils results, `refuses` plans, `full` is a GPU without memory, `onnx` what any plan stands for."""
+
+    class DataType:
+        FLOAT, HALF, INT32, INT64, BOOL, UINT8 = 'tensor(float)', 'tensor(float16)', 'tensor(int32)', 'tensor(int64)', \
+            'tensor(bool)', 'tensor(uint8)'
+
+    class TensorIOMode:
+        INPUT, OUTPUT = 'input', 'output'
+
+    class ILogger:
+        class Severity:
+            INTERNAL_ERROR, ERROR = 0, 1
+
+        def __init__(self):
+            pass
+
+    def __init__(self, memory, factor=1.0, refuses=False, full=False, onnx=None):
+        self.memory, self.factor, self.refuses, self.full, self.onnx = memory, factor, refuses, full, onnx
+
+    def Runtime(self, logger):    # noqa: N802  the name is TensorRT's
+        return Runtime(self, logger)
+
+
+class Runtime:
+    def __init__(self, trt, logger):
+        self.trt, self.logger = trt, logger
+
+    def deserialize_cuda_engine(self, plan):
+        if self.trt.refuses or int.from_bytes(plan[16:24], 'little') not in (len(plan), len(plan) - 28):
+            self.logger.log(1, 'the header is of another version')
+            return None
+        return ICudaEngine(self.trt, self.trt.onnx.read_bytes() if self.trt.onnx else plan[28:])
+
+
+class ICudaEngine:
+    device_memory_size_v2 = 900 << 20
+
+    def __init__(self, trt, content):
+        self.trt, options = trt, onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(content, options, providers=['CPUExecutionProvider'])
+        self.reads = {item.name: item for item in self.session.get_inputs()}
+        self.tensors = self.reads | {item.name: item for item in self.session.get_outputs()}
+        self.num_io_tensors = len(self.tensors)
+
+    def get_tensor_name(self, index):
+        return list(self.tensors)[index]
+
+    def get_tensor_mode(self, name):
+        return 'input' if name in self.reads else 'output'
+
+    def get_tensor_shape(self, name):
+        return tuple(size if isinstance(size, int) else -1 for size in self.tensors[name].shape)
+
+    def get_tensor_dtype(self, name):
+        return self.tensors[name].type
+
+    def create_execution_context(self):
+        return None if self.trt.full else IExecutionContext(self)
+
+
+class IExecutionContext:
+    def __init__(self, engine):
+        self.engine, self.addresses, self.launched = engine, {}, 0
+
+    def get_tensor_shape(self, name):
+        return self.engine.get_tensor_shape(name)
+
+    def set_tensor_address(self, name, address):
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream):
+        assert stream == HostMemory.stream
+        addresses, memory = dict(self.addresses), self.engine.trt.memory
+        if memory.capturing is None:
+            self.compute(addresses)
+        else:    # nothing is computed while a graph is captured
+            memory.capturing.append(lambda: self.compute(addresses))
+        return True
+
+    def compute(self, addresses):
+        assert len(set(addresses.values())) == len(addresses), 'an engine reads and writes the same memory'
+        views = {name: self.view(name, address) for name, address in addresses.items()}
+        session = self.engine.session
+        results = session.run(None, {name: views[name].copy() for name in self.engine.reads})
+        for item, result in zip(session.get_outputs(), results, strict=True):
+            views[item.name][...] = result * self.engine.trt.factor
+
+    def view(self, name, address):
+        shape, kind = self.get_tensor_shape(name), self.engine.get_tensor_dtype(name)
+        dtype = np.dtype({'tensor(float)': 'f4', 'tensor(float16)': 'f2', 'tensor(int32)': 'i4', 'tensor(int64)': 'i8'}[kind])
+        size = int(np.prod(shape)) * dtype.itemsize
+        return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype).reshape(shape)
