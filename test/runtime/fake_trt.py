@@ -32,9 +32,10 @@ def convolutions(path: Path, layers: int = 3, seed: int = 0, kind=np.float32) ->
     random, nodes, weights, last = np.random.default_rng(seed), [], [], 'image'
     for i in range(layers):
         out = 'depth' if i == layers - 1 else f'relu{i}'
-        weights.append(numpy_helper.from_array((random.standard_normal((8, 8 if i else 3, 3, 3)) * 0.2).astype(kind), f'w{i}'))
-        nodes += [helper.make_node('Conv', [last, f'w{i}'], [f'conv{i}'], pads=[1] * 4), helper.make_node('Relu', [f'conv{i}'],
-                                                                                                       [out])]
+        weight = random.standard_normal((8, 8 if i else 3, 3, 3)) * 0.2
+        weights.append(numpy_helper.from_array(weight.astype(kind), f'w{i}'))
+        nodes += [helper.make_node('Conv', [last, f'w{i}'], [f'conv{i}'], pads=[1] * 4),
+                  helper.make_node('Relu', [f'conv{i}'], [out])]
         last = out
     number = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
     return save(path, nodes, {'image': [1, 3, 16, 24]}, {'depth': [1, 8, 16, 24]}, weights, number)
@@ -102,7 +103,7 @@ class HostMemory:
 
 
 class FakeTrt:
-    """The module; `factor` spoils results, `refuses` plans, `full` is a GPU without memory, `onnx` what any plan stands for."""
+    """The module; `factor` spoils results, `refuses` plans, `full`: a GPU without memory; `onnx`: what a plan stands for."""
 
     class DataType:
         FLOAT, HALF, INT32, INT64, BOOL, UINT8 = 'tensor(float)', 'tensor(float16)', 'tensor(int32)', 'tensor(int64)', \
@@ -193,6 +194,6 @@ class IExecutionContext:
 
     def view(self, name, address):
         shape, kind = self.get_tensor_shape(name), self.engine.get_tensor_dtype(name)
-        dtype = np.dtype({'tensor(float)': 'f4', 'tensor(float16)': 'f2', 'tensor(int32)': 'i4', 'tensor(int64)': 'i8'}[kind])
+        dtype = np.dtype({'tensor(float)': 'f4', 'tensor(float16)': 'f2', 'tensor(int64)': 'i8'}[kind])
         size = int(np.prod(shape)) * dtype.itemsize
         return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype).reshape(shape)
