@@ -73,7 +73,8 @@ def names_of(version, folder):
                               '--only-binary', ':all:', '-d', folder, f'{WHEELS[version]}=={version}'],
                              capture_output=True, text=True)
     if fetched.returncode:
-        pytest.skip(f'the bindings of TensorRT {version} cannot be fetched: {(fetched.stderr.strip().splitlines() or [""])[-1]}')
+        reason = (fetched.stderr.strip().splitlines() or ['pip gives no reason'])[-1]
+        pytest.skip(f'the bindings of TensorRT {version} cannot be fetched: {reason}')
     zipfile.ZipFile(next(folder.glob('*.whl'))).extractall(folder)
     (folder / 'stub.c').write_text('\n'.join(f'void *{name}(void) {{ return 0; }}' for name in ENTRIES))
     for library in LIBRARIES:
