@@ -11,6 +11,7 @@ from depth_ros.families import gemdepth
 from depth_ros.families.preprocess import normalise
 from depth_ros.pipeline import open_stream, window_spec
 from depth_ros.settings import build
+from test.core.test_published_stitching import EIGHT, VDA
 from test.families.tiny import gemdepth as tiny
 from test.parity.compare import Golden
 
@@ -39,6 +40,7 @@ def test_the_length_alone_chooses_a_published_window(length, stride, blend):
     assert (spec.length, spec.stride, spec.blend, spec.anchors) == (length, stride, blend, 2)
     assert spec.past_end
     assert spec.floor == 0
+    assert spec == {32: VDA, 8: EIGHT}.get(length, spec)    # which the published numbers belong to
 
 
 @pytest.mark.parametrize(('values', 'live', 'stride'), [

@@ -10,6 +10,7 @@ from depth_ros.errors import SettingsError, WeightsError  # noqa: E402
 from depth_ros.families.video_depth_anything import FILES, context, family, infer, remember  # noqa: E402
 from depth_ros.pipeline import open_graphs, open_stream  # noqa: E402
 from depth_ros.settings import build  # noqa: E402
+from test.core.test_published_stitching import METRIC, VDA  # noqa: E402
 from test.families.tiny import video_depth_anything as tiny  # noqa: E402
 from test.parity.compare import Golden  # noqa: E402
 
@@ -110,6 +111,18 @@ def test_kept_tokens_give_the_bytes_of_tokens_made_anew(weights):
     anew, _ = infer(graphs, Clip(rgb[list(second)], second), None)
     assert kept.maps.tobytes() == anew.maps.tobytes()
     assert set(after) == set(second)    # and nothing older
+
+
+@pytest.mark.parametrize('length', [1, 8])
+def test_what_is_carried_along_stays_where_the_network_computes(length, weights):
+    graphs, _ = open_graphs(family(settings(weights)), settings(weights))
+    _, state = infer(graphs, Clip(np.zeros((length, 56, 70, 3), np.float32), tuple(range(length))), None)
+    assert all(isinstance(one, torch.Tensor) for one in (state if length == 1 else state.values()))
+
+
+def test_the_windows_are_those_that_the_published_numbers_belong_to():
+    assert family(build({})).offline == VDA
+    assert family(build({'model.variant': 'metric-large'})).offline == METRIC
 
 
 def test_rolling_windows_keep_tokens_too(weights):
