@@ -1,6 +1,7 @@
 """`depth_ros ask`: a question about a picture, answered by a vision-language model with the depth of the same pass."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ def ask(
     overwrite: Annotated[bool, typer.Option(help='Replace an existing folder once the new one is complete.')] = False,
 ) -> None:
     """Answer a question about a picture."""
+    from depth_ros.io.output import complete_or_nothing
     from depth_ros.settings import build
 
     given = {'family': family, 'weights': weights, 'camera.fx_fy_cx_cy': camera, 'camera.file': camera_file}
@@ -33,10 +35,13 @@ def ask(
                      | dict(parse_setting(text) for text in set or ()))
     if not question.strip():
         raise InputError('the question is empty; ask something, e.g. "how far is the chair?"')
-    depth, answer = answer_with_depth(read_frame(picture, settings), question, settings)
-    print(answer)
+    frame = read_frame(picture, settings)
+    with complete_or_nothing(out, overwrite) if out else nullcontext() as folder:    # says now what cannot be written
+        depth, answer = answer_with_depth(frame, question, settings)
+        print(answer)
+        if folder:
+            write(folder, depth, question, answer)
     if out:
-        write(out, depth, question, answer, overwrite)
         print(f'depth_ros: depth, preview and answer -> {out}', file=sys.stderr)
 
 
@@ -81,18 +86,17 @@ def answer_with_depth(frame: 'Frame', question: str, settings: 'Settings') -> tu
     return DepthFrame(0, frame, map, family.quantity, to_depth_m(map, family.quantity, settings.metric)), answer
 
 
-def write(out: Path, depth: 'DepthFrame', question: str, answer: str, overwrite: bool) -> None:
-    """Write depth as `process` does, `preview.png` and `answer.txt` into the folder `out`."""
+def write(folder: Path, depth: 'DepthFrame', question: str, answer: str) -> None:
+    """Write depth as `process` does, `preview.png` and `answer.txt` into the folder."""
     import cv2
 
     from depth_ros.io.depth_file import DepthFolder
-    from depth_ros.io.output import complete_or_nothing, writing
+    from depth_ros.io.output import writing
     from depth_ros.io.preview import Preview
 
-    with complete_or_nothing(out, overwrite) as folder:
-        maps = DepthFolder(folder)
-        maps.add(depth)
-        maps.close()
-        with writing(out):
-            (folder / 'preview.png').write_bytes(cv2.imencode('.png', Preview()(depth))[1].tobytes())
-            (folder / 'answer.txt').write_text(f'{question}\n{answer}\n', encoding='utf8')
+    maps = DepthFolder(folder)
+    maps.add(depth)
+    maps.close()
+    with writing(folder):
+        (folder / 'preview.png').write_bytes(cv2.imencode('.png', Preview()(depth))[1].tobytes())
+        (folder / 'answer.txt').write_text(f'{question}\n{answer}\n', encoding='utf8')

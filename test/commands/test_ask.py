@@ -75,4 +75,4 @@ def test_what_cannot_work_is_told_before_the_weights_are_read(tmp_path, weights,
     with pytest.raises(WeightsError, match='/nowhere'):
         ask(chair, 'how far?', '/nowhere', **CAMERA)
     with pytest.raises(OutputError, match='exists'):
-        ask(chair, 'how far?', weights, **CAMERA, set=SMALL, out=tmp_path)
+        ask(chair, 'how far?', '/nowhere', **CAMERA, set=SMALL, out=tmp_path)
