@@ -72,12 +72,17 @@ def load(module: nn.Module, tensors: Mapping[str, Tensor], file: str, dtype: tor
          device: str = 'cpu') -> nn.Module:
     """Return `module`, built on the meta device, with `tensors` in place of its own, on `device` and ready to infer.
 
-    Raises WeightsError naming the `file` and what is missing, left over or of another shape; nothing is half loaded.
+    Raises WeightsError naming the `file` and what is missing, left over or of another shape or kind; nothing is half loaded.
     """
     difference = compare(shapes_of(tensors), shapes_of(module))
     if difference:
         raise WeightsError(f'{file} does not fit {type(module).__name__}: {difference}; '
                            'take the official file of this family')
+    whole = [key for key, value in module.state_dict().items()
+             if value.is_floating_point() and not tensors[key].is_floating_point()]
+    if whole:
+        raise WeightsError(f'{file} holds whole numbers where weights belong ({", ".join(whole[:NAMED])}), as quantised '
+                           'files do; take the official file of this family')
     placed = {key: value.to(device, dtype if value.is_floating_point() else None) for key, value in tensors.items()}
     module.load_state_dict(placed, strict=True, assign=True)
     return module.eval().requires_grad_(False)
@@ -87,12 +92,15 @@ def _open(path: Path, device: torch.device) -> dict[str, Tensor]:
     if path.is_dir() and (shards := _shards(path)):
         return {key: value for shard in shards for key, value in _open(shard, device).items()}
     if not path.is_file():
-        raise WeightsError(f'there is no weights file {path}; give its path with the setting weights')
+        what = f'{path} holds no .safetensors files' if path.is_dir() else f'there is no weights file {path}'
+        raise WeightsError(f'{what}; give the path of the weights with the setting weights')
     try:
         content = _safetensors(path, device) if path.suffix == '.safetensors' else torch.load(
             path, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(f'{path} is damaged or holds more than tensors ({first_line(error)}); fetch it again') from error
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:    # torch says: load it with its code
+        raise WeightsError(f'{path} is damaged, holds more than tensors or is no file of PyTorch; fetch it again') from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f'{path} is damaged or cannot be read ({first_line(error)}); fetch it again') from error
     for key in ('model', 'state_dict'):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

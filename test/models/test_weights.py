@@ -99,8 +99,9 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     torch.save({'weight': Bomb()}, tmp_path / 'bomb.pth')
     (tmp_path / 'raw.pth').write_bytes(pickle.dumps(Bomb(), protocol=2))
     for name in ('bomb.pth', 'raw.pth'):
-        with pytest.raises(WeightsError, match='more than tensors'):
+        with pytest.raises(WeightsError, match='more than tensors') as error:
             read_tensors(tmp_path / name)
+        assert 'weights_only' not in str(error.value)    # torch recommends to run it
     assert not (tmp_path / 'ran').exists()
 
 
@@ -114,3 +115,13 @@ def test_a_file_without_named_tensors_is_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match='nowhere.pth'):
         read_shapes(tmp_path / 'nowhere.pth')
+
+
+def test_a_folder_without_weights_is_said_to_have_none(tmp_path):
+    with pytest.raises(WeightsError, match='holds no .safetensors files'):
+        read_shapes(tmp_path)
+
+
+def test_whole_numbers_are_no_weights():
+    with pytest.raises(WeightsError, match=r'whole\.pth holds whole numbers where weights belong \(bias\)'):
+        load(linear(), {**TENSORS, 'bias': torch.tensor([1, 2])}, 'whole.pth')
