@@ -17,7 +17,7 @@ import numpy as np
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.window import WindowSpec
-from depth_ros.errors import SettingsError
+from depth_ros.errors import InputError, SettingsError
 from depth_ros.families.family import Family, Graph, Network, Prediction, WeightsFile
 from depth_ros.families.preprocess import shrink_linear
 from depth_ros.settings import Settings
@@ -25,7 +25,8 @@ from depth_ros.settings import Settings
 SHORT_SIDE_PX = 480
 MULTIPLE_PX = 16       # a token is 2 x 2 latent pixels of 8 x 8 px
 STEP = 4               # frames that the VAE codes together
-LONGEST = 4093         # the position table has 1024 entries: 1 + 1023 steps
+POSITIONS = 1024       # entries of the position table, in each direction
+LONGEST = 1 + STEP * (POSITIONS - 1)
 WORKING_BYTES_PER_PX = 23_000.0    # measured, in float32: the VAE at one step, however long the window,
 BYTES_PER_PX = 320.0               # and what grows with it
 LICENCE = 'CC-BY-NC-4.0'
@@ -47,13 +48,21 @@ class Cover:
     short_side_px: int = SHORT_SIDE_PX
 
     def __call__(self, height: int, width: int, camera: Camera | None = None) -> tuple[int, int]:
-        """Return (h, w) for a picture of `height` x `width`; the camera does not matter."""
+        """Return (h, w) for a picture of `height` x `width`; the camera does not matter.
+
+        Raises InputError for one so long and narrow that the network has no positions for it.
+        """
         h, w = self.short_side_px, -(-self.short_side_px * 4 // 3)
         if h * width >= w * height:    # rounded up in integers: the last bit of a float must not cost 16 px
             w = -(-width * h // height)
         else:
             h = -(-height * w // width)
-        return -(-h // MULTIPLE_PX) * MULTIPLE_PX, -(-w // MULTIPLE_PX) * MULTIPLE_PX
+        rows, columns = -(-h // MULTIPLE_PX), -(-w // MULTIPLE_PX)
+        if max(rows, columns) > POSITIONS:
+            raise InputError(f'the picture of {width}x{height} px becomes {columns}x{rows} tokens for dvd, which has '
+                             f'{POSITIONS} positions in each direction; cut it to another aspect or lower '
+                             'model.short_side_px')
+        return rows * MULTIPLE_PX, columns * MULTIPLE_PX
 
 
 def family(settings: Settings) -> Family:

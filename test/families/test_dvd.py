@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from depth_ros.core.frame import Clip
-from depth_ros.errors import SettingsError
+from depth_ros.errors import InputError, SettingsError
 from depth_ros.families import dvd
 from depth_ros.settings import build
 from test.parity.compare import Golden
@@ -99,3 +99,9 @@ def test_settings_choose_file_and_tau():
     assert made().network.files['dit'].name == 'model.safetensors'
     with pytest.raises(SettingsError, match='dvd has 1.0, 1.1'):
         made(model__variant='2')
+
+
+def test_a_picture_longer_than_the_table_of_positions_is_refused():
+    assert made().size(1, 34, None) == (480, 16320)
+    with pytest.raises(InputError, match='1025x30 tokens.*1024 positions'):
+        made().size(10_000, 341_510, None)
