@@ -24,6 +24,7 @@ from depth_ros.settings import Settings, build, flatten
 
 WARM_UP_SIZE = (480, 640)
 SINGLE = WindowSpec()
+SAME_SIZE = 0.05    # relative difference of parameters within which two files are of one size
 
 
 def open_stream(settings: Settings | None = None, *, live: bool = False, **values: Any) -> DepthStream:
@@ -70,7 +71,10 @@ def open_graphs(family: Family, settings: Settings,
 
 
 def window_spec(family: Family, settings: Settings, live: bool) -> WindowSpec:
-    """Return the windows that `settings.length` and `settings.stride` ask of the family."""
+    """Return the windows that `settings.length` and `settings.stride` ask of the family.
+
+    Raises SettingsError if the family cannot see as many frames, or could not keep one scale from window to window.
+    """
     spec = family.live if live else family.offline
     length = settings.length or spec.length
     if length > family.longest:
@@ -80,32 +84,43 @@ def window_spec(family: Family, settings: Settings, live: bool) -> WindowSpec:
         return family.presets[length]
     if not settings.length and not settings.stride:
         return spec
+    if settings.stride == length > 1 and not family.quantity.is_metric:
+        raise SettingsError(f'windows of {length} frames every {length} share none, by which {family.name} could keep one '
+                            f'scale; set stride below {length}')
     rolling = WindowSpec.rolling(length, settings.stride or 1)
     return replace(rolling, anchors=0) if family.quantity.is_metric else rolling    # metres need no fit to metres
 
 
-def check_weights(family: Family, path: Path) -> str:
-    """Return what is wrong with a weights file of the family, '' if it fits.
+def check_weights(family: Family, path: Path, variant: str = '') -> str:
+    """Return what is wrong with a weights file of the family, or with a folder of all of them, '' if it fits.
 
-    Raises WeightsError if it cannot be read, SettingsError if the family has no torch network.
+    With a `variant`, it must also be as large as the published one. Raises WeightsError if it cannot be read, SettingsError
+    if the family has no torch network.
     """
     if not family.network:
         raise SettingsError(f'{family.name} runs an ONNX file, which is checked when it is opened; `depth_ros models` says '
                             'which families have weights files')
     from depth_ros.models import weights
 
-    module = _models(family.network)
-    differences = []
-    for role, file in family.network.files.items():
+    module, named = _models(family.network), family.network.files
+    whole = any((path / name).is_file() for file in named.values() for name in (file.name, *file.also) if name)
+    try:
+        paths = files.locate(family, str(path)) if whole else dict.fromkeys(named, path)
+    except WeightsError as error:
+        return str(error)
+    wrong = {}
+    for role, file in named.items():
+        found = weights.read_shapes(paths[role])
         try:
-            found = weights.read_shapes(path)
             difference = weights.compare(found, module.expected(role, found))
         except WeightsError as error:
             difference = str(error)
-        if not difference:
-            return ''
-        differences.append(f'as {file.name or role}: {difference}')
-    return '; '.join(differences)
+        held = sum(math.prod(shape) for shape in found.values())
+        if not difference and variant and abs(held / file.parameters - 1) > SAME_SIZE:
+            difference = f'it has {held / 1e6:.0f} M parameters, the published one {file.parameters / 1e6:.0f} M'
+        if difference:
+            wrong[role] = f'as {file.name or role}: {difference}'
+    return '; '.join(wrong.values()) if whole or len(wrong) == len(named) else ''
 
 
 def needed_bytes(family: Family, spec: WindowSpec, parameters: float) -> float:
@@ -126,7 +141,8 @@ def _open_torch(family: Family, network: Network, settings: Settings,
     _check_memory(family, network, paths, device, dtype.itemsize / 4, spec)
     hashes = files.verify(paths, network.files)
     torch_graph.set_threads(settings.threads)
-    opened = module.open_graphs(paths, dtype, device, **network.options)
+    with torch_graph.enough_memory(device):
+        opened = module.open_graphs(paths, dtype, device, **network.options)
     graphs: dict[str, Graph] = {name: TorchGraph(graph, device, dtype) for name, graph in opened.items()}
     return graphs, list(paths.values()), list(hashes.values())
 
@@ -137,6 +153,9 @@ def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], li
         if not path.is_file():
             raise WeightsError(f'there is no weights file {path}; give the path of one with the setting weights')
     hashes = files.verify(paths, family.graphs)
+    beside = {name: GraphFile(graph.path.with_name(f'{graph.path.name}.data'), graph.data_sha256)
+              for name, graph in family.graphs.items() if graph.data_sha256}
+    files.verify({name: file.path for name, file in beside.items()}, beside)
     graphs = {name: OnnxGraph(path, settings.threads) for name, path in paths.items()}
     for name, graph in family.graphs.items():
         check_names(graph, graphs[name])
@@ -157,9 +176,9 @@ def _check_memory(family: Family, network: Network, paths: Mapping[str, Path], d
     if needed > free:
         remedies = ([f'set length below {spec.length}'] if spec.length > 1 else []) + (
             [] if getattr(family.size, 'fixed', None) else ['set model.short_side_px to a smaller picture'])
-        raise SettingsError(f'{family.name} needs about {needed / 1e9:.1f} GB for {spec.length} frames of '
-                            f'{WARM_UP_SIZE[1]}x{WARM_UP_SIZE[0]}, and {free / 1e9:.1f} GB are free on {device}; '
-                            f'{" or ".join(remedies)}')
+        raise SettingsError(f'{family.name} needs about {needed / 1e9:.1f} GB for {spec.length} frame'
+                            f'{"s" * (spec.length > 1)} of {WARM_UP_SIZE[1]}x{WARM_UP_SIZE[0]}, and {free / 1e9:.1f} GB are '
+                            f'free on {device}; {" or ".join(remedies)}')
 
 
 def _nominal_camera() -> Camera:

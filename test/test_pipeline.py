@@ -97,6 +97,9 @@ def windowed(tmp_path_factory):
     ({'model__short_side_px': 4096}, False, ('GB', 'are free on cpu', 'set length below 32', 'model.short_side_px')),
     ({'model__device': 'cuda'}, False, ('finds no CUDA GPU', 'set model.device')),
     ({'model__variant': 'huge'}, False, ('huge', 'small')),
+    ({'length': 8, 'stride': 8}, False, ('share none', 'set stride below 8')),
+    ({'family': 'gemdepth', 'length': 1}, False, ('set length to at least 2',)),
+    ({'family': 'gemdepth', 'model__variant': 'small'}, False, ('gemdepth has no variants', 'leave it empty')),
 ])
 def test_what_a_network_of_the_papers_cannot_do_is_refused_before_it_is_loaded(windowed, values, live, words):
     torch = pytest.importorskip('torch')

@@ -16,7 +16,7 @@ NON_COMMERCIAL = '-NC'    # in the names of the licences
 
 def models(
     action: Annotated[str, typer.Argument(help='list, check or get')] = 'list',
-    what: Annotated[str, typer.Argument(help='the FILE to check, or the family to get')] = '',
+    what: Annotated[str, typer.Argument(help='the FILE (or folder of files) to check, or the family to get')] = '',
     family: Annotated[str, typer.Option(help='the family that the file is for')] = '',
     variant: Annotated[str, typer.Option(help='size or kind, as in the setting model.variant')] = '',
 ) -> None:
@@ -75,7 +75,7 @@ def _check(path: Path, settings: Settings) -> None:
     from depth_ros.pipeline import check_weights
 
     family = load_family(settings)
-    difference = check_weights(family, path)
+    difference = check_weights(family, path, settings.model.variant)
     if difference:
         raise WeightsError(f'{path.name} does not fit {family.name}: {difference}')
     print(f'{path.name} fits {family.name}')
@@ -90,5 +90,5 @@ def _get(settings: Settings) -> None:
         raise SettingsError(f'{family.name} has no weights to get; `depth_ros models` lists the families that do')
     for file in family.network.files.values():
         print(f'{where(file)}: licence {_marked(file.licence)}, {file.parameters / 1e6:.0f} M parameters')
-    for file in family.network.files.values():
+    for file in sorted(family.network.files.values(), key=lambda file: not file.repo):    # what the hub has comes first
         print(fetch(file))

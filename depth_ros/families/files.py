@@ -13,12 +13,17 @@ HUB = 'https://huggingface.co'
 def locate(family: Family, weights: str) -> dict[str, Path]:
     """Return the path of each of the family's files by role; `weights` is the main file, a folder with all, or ''.
 
-    Raises WeightsError naming the file that is not there and where it is to be had.
+    Files beside the main one may lie in the hub's cache instead. Raises WeightsError naming the file that is not there and
+    where it is to be had.
     """
     assert family.network
     files = family.network.files
     if not weights:
-        return {role: _cached(family, file) for role, file in files.items()}
+        cached = {role: path for role, file in files.items() if (path := _cached(file))}
+        if len(cached) < len(files):
+            raise WeightsError(f'the weights of {family.name} are not on this machine; {how_to_get(family)}, or give the '
+                               'path of yours with the setting weights')
+        return cached
     given = Path(weights).expanduser()
     if not given.exists():
         raise WeightsError(f'there is no weights file {given}; {how_to_get(family)}')
@@ -29,9 +34,15 @@ def locate(family: Family, weights: str) -> dict[str, Path]:
     if given.is_file():
         paths[main] = given
     for role, path in paths.items():
-        if not path.exists():
+        if path.exists():
+            continue
+        if role == main:
+            raise WeightsError(f'{family.name} needs {files[role].name}, which is not in {folder}; give its path with the '
+                               f'setting weights, or {how_to_get(family)}')
+        if not (elsewhere := _cached(files[role])):
             raise WeightsError(f'{family.name} also needs {files[role].name} ({role}), which is not in {folder}; '
                                f'put it there, or {how_to_get(family)}')
+        paths[role] = elsewhere
     return paths
 
 
@@ -60,7 +71,7 @@ def fetch(file: WeightsFile) -> Path:
         path = Path(hub.hf_hub_download(file.repo, file.name) if file.name else
                     hub.snapshot_download(file.repo, allow_patterns=['*.json', '*.safetensors']))
     except Exception as error:    # of the hub, of its HTTP library, of the system
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0].split('. ')[0]
         raise WeightsError(f'{file.repo} on the Hugging Face hub cannot be reached ({first[:150]}); fetch {where(file)} on '
                            'another machine and give the path of the file with the setting weights') from error
     for part in sorted(path.glob('*.safetensors')) if path.is_dir() else [path]:
@@ -81,22 +92,17 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _cached(family: Family, file: WeightsFile) -> Path:
-    missing = WeightsError(f'the weights of {family.name} are not on this machine; {how_to_get(family)}, or give the path '
-                           'of yours with the setting weights')
+def _cached(file: WeightsFile) -> Path | None:
+    """Return where the hub's cache holds a published file, None if it does not."""
     if not file.repo:
-        raise missing
+        return None
     try:
         hub = need('huggingface_hub', "pip install 'depth_ros[families]'")
         found = (hub.try_to_load_from_cache(file.repo, file.name) if file.name else
                  hub.snapshot_download(file.repo, local_files_only=True))
-    except MissingDependency:
-        raise missing from None
-    except FileNotFoundError as error:
-        raise missing from error
-    if not isinstance(found, str):
-        raise missing
-    return Path(found)
+    except (MissingDependency, FileNotFoundError):
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def verify(paths: Mapping[str, Path], files: Mapping[str, WeightsFile] | Mapping[str, GraphFile]) -> dict[str, str]:

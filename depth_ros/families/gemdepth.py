@@ -12,6 +12,7 @@ import numpy as np
 from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.pose import rotation
 from depth_ros.core.window import WindowSpec
+from depth_ros.errors import SettingsError
 from depth_ros.families.family import Family, Graph, Network, Prediction, WeightsFile
 from depth_ros.families.preprocess import ShortSide, encode_new, enlarge_corners, shrink_cubic
 from depth_ros.settings import Settings
@@ -24,7 +25,12 @@ BYTES_PER_PX = 1100
 
 
 def family(settings: Settings) -> Family:
-    """Return the family; `settings.length` 32, 16 or 8 chooses among the published windows."""
+    """Return the family; `settings.length` 32, 16 or 8 chooses among the published windows.
+
+    Raises SettingsError for a window of one frame, in which nothing moves.
+    """
+    if settings.length == 1:
+        raise SettingsError('gemdepth sees the motion between frames; set length to at least 2 or leave it at 0')
     return Family(
         name='gemdepth',
         quantity=Quantity.DISPARITY_AFFINE,

@@ -2,6 +2,8 @@
 
 import inspect
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from depth_ros.errors import SettingsError, need
 
+NO_MEMORY = ("can't allocate memory", 'not enough memory')    # of a CPU torch says it in words only: Linux, Windows
 REMEDY = "pip install 'depth_ros[families]'"
 
 
@@ -47,6 +50,19 @@ def set_threads(threads: int) -> None:
     need('torch', REMEDY).set_num_threads(threads or max(1, (os.cpu_count() or 2) - 1))
 
 
+@contextmanager
+def enough_memory(device: str) -> Iterator[None]:
+    """Turn what torch raises where the memory of `device` is not enough into one sentence with the remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        of_a_gpu = need('torch', REMEDY).OutOfMemoryError
+        if not isinstance(error, MemoryError | of_a_gpu) and not any(words in str(error) for words in NO_MEMORY):
+            raise
+        raise SettingsError(f'the memory of {device} is not enough for this; set length or model.short_side_px lower, '
+                            'or model.precision to bf16') from error
+
+
 class TorchGraph:
     """Runs one module deterministically; arrays go in and come out as float32 or integers, whatever it computes in.
 
@@ -62,9 +78,10 @@ class TorchGraph:
         self.dtype = dtype
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Return every output by name."""
+        """Return every output by name. Raises SettingsError where the memory is not enough."""
         torch = need('torch', REMEDY)
-        with torch.inference_mode(), torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+        exactly = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+        with enough_memory(self.device), torch.inference_mode(), exactly:
             outputs = self.module(**{name: self._placed(torch.as_tensor(value)) for name, value in inputs.items()})
             return {name: value if name.startswith(self.resident) else _array(value) for name, value in outputs.items()}
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from depth_ros.errors import WeightsError
 from depth_ros.families import TABLE
 from test.families.tiny import NAMES, write
 
@@ -62,6 +63,42 @@ def test_the_answer_is_one_line(tmp_path):
     assert (said.returncode, said.stdout.strip()) == (0, f'{path.name} fits video_depth_anything')
     said = depth_ros('models', 'check', str(path), '--family', 'gemdepth')
     assert said.returncode == 2 and 'register_token' in said.stderr and len(said.stderr.strip().splitlines()) == 1
+
+
+def checked(path, family, variant=''):
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
+    from depth_ros.families import load_family
+    from depth_ros.pipeline import check_weights
+    from depth_ros.settings import build
+
+    return check_weights(load_family(build({'family': family, 'model.variant': variant})), path, variant)
+
+
+def test_a_file_of_another_size_than_the_variant_does_not_fit(tmp_path):
+    path = write('video_depth_anything', tmp_path)
+    assert checked(path, 'video_depth_anything') == ''
+    assert 'has 1 M parameters, the published one 384 M' in checked(path, 'video_depth_anything', 'large')
+
+
+def test_a_folder_fits_if_all_of_its_files_do(tmp_path):
+    folder = write('pixel_perfect', tmp_path)
+    assert checked(folder, 'pixel_perfect') == ''
+    (folder / 'depth_anything_v2_vitl.pth').write_bytes((folder / 'ppd.pth').read_bytes())
+    assert checked(folder, 'pixel_perfect').startswith('as depth_anything_v2_vitl.pth: ')
+    (folder / 'depth_anything_v2_vitl.pth').unlink()
+    assert 'also needs depth_anything_v2_vitl.pth' in checked(folder, 'pixel_perfect')
+
+
+def test_a_file_that_cannot_be_read_is_named_once(tmp_path):
+    (tmp_path / 'cut.pth').write_bytes(b'PK\3\4 and no more')
+    with pytest.raises(WeightsError) as error:
+        checked(tmp_path / 'cut.pth', 'pixel_perfect')
+    assert str(error.value).count('cut.pth') == 1
+
+
+def test_what_the_hub_has_is_fetched_before_a_file_that_it_lacks_is_named(tmp_path):
+    said = depth_ros('models', 'get', 'pixel_perfect_video', HF_HUB_OFFLINE='1', HF_HOME=str(tmp_path))
+    assert said.returncode == 2 and 'yyfz233/Pi3 on the Hugging Face hub cannot be reached' in said.stderr
 
 
 def test_the_licence_is_printed_before_anything_is_fetched(tmp_path):

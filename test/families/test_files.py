@@ -56,6 +56,11 @@ def test_a_missing_second_file_is_named_with_its_role_and_the_remedy(tmp_path):
         locate(family(), str(tmp_path / 'net.pth'))
 
 
+def test_a_missing_main_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match='test needs net.pth, which is not in'):
+        locate(family(), str(tmp_path))
+
+
 def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     touch(tmp_path, 'net.pth', 'vae.pth')
@@ -138,6 +143,7 @@ def hub():
 
 
 LOCATE = 'locate(Holds(name="test", network=Holds(files={"model": file})), "")["model"]'
+BESIDE = 'locate(Holds(name="test", network=Holds(files={"main": WeightsFile("mine.pth"), "other": file})), MINE)["other"]'
 
 
 def fetch(cache: Path, name='net.pth', action='fetch(file)', **environment):
@@ -161,6 +167,12 @@ def test_a_published_file_is_fetched_once_and_found_again(tmp_path, hub):
     assert path.name == 'net.pth' and path.read_bytes() == CONTENT
     assert fetch(tmp_path, HF_ENDPOINT=hub) == str(path) and len(Hub.ranges) == 1
     assert fetch(tmp_path, action=LOCATE, HF_HUB_OFFLINE='1') == str(path)
+
+
+def test_a_second_file_that_was_fetched_serves_a_main_one_that_the_user_has(tmp_path, hub):
+    path = fetch(tmp_path / 'cache', HF_ENDPOINT=hub)
+    mine = touch(tmp_path, 'mine.pth') / 'mine.pth'
+    assert fetch(tmp_path / 'cache', action=BESIDE.replace('MINE', f'"{mine}"'), HF_HUB_OFFLINE='1') == path
 
 
 def test_a_folder_is_fetched_and_each_of_its_files_verified(tmp_path, hub):

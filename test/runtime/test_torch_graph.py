@@ -53,6 +53,18 @@ def test_a_gpu_computes_in_the_half_precision_of_the_weights(monkeypatch):
         choose('cuda', 'auto', 'bf16')
 
 
+def test_memory_that_is_not_enough_is_said_in_one_sentence_and_other_errors_stay_what_they_are():
+    class Large(torch.nn.Module):
+        def forward(self, elements):
+            return {'zeros': torch.zeros(int(elements))}
+
+    graph = TorchGraph(Large(), 'cpu', torch.float32)
+    with pytest.raises(SettingsError, match='the memory of cpu is not enough for this; set length'):
+        graph.run({'elements': np.array(1 << 55)})
+    with pytest.raises(RuntimeError, match='negative'):
+        graph.run({'elements': np.array(-1)})
+
+
 def test_free_memory_is_no_more_than_there_is():
     assert 1e6 < free_bytes('cpu') <= os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
