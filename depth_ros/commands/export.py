@@ -14,7 +14,7 @@ import typer
 from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
 
 if TYPE_CHECKING:
-    from depth_ros.families.exported import GraphEntry, Manifest
+    from depth_ros.families.exported import Manifest
     from depth_ros.families.family import Family, Graph
     from depth_ros.settings import Settings
 
@@ -158,7 +158,8 @@ def _picture(number: int) -> np.ndarray:
     import cv2
 
     noise = np.random.default_rng(0).random((160, 240, 3), np.float32)
-    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 6), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    soft = cv2.GaussianBlur(noise, (0, 0), 6)
+    texture = (255 * (soft - soft.min()) / np.ptp(soft)).astype(np.uint8)
     start = number % 80
     return np.ascontiguousarray(texture[:120, start: start + 160])
 
@@ -180,8 +181,8 @@ def _parity(settings: 'Settings', folder: Path, recorded: dict[str, Any], limit:
         values = zip(outputs.values(), got.values(), strict=True)
         found[name] = max(float(np.abs(given - wanted).max() / max(float(wanted.std()), 1e-9)) for wanted, given in values)
         if not found[name] <= limit:
-            raise WeightsError(f'{name}.onnx differs from torch by {found[name]:.2g} of the spread of its output, allowed are '
-                               f'{limit:g}; nothing was written, try --precision fp32')
+            raise WeightsError(f'{name}.onnx differs from torch by {found[name]:.2g} of the spread of its output, allowed '
+                               f'are {limit:g}; nothing was written, try --precision fp32')
     return found
 
 

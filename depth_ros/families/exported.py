@@ -16,7 +16,7 @@ import numpy as np
 from depth_ros.core.frame import Clip
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import InputError, SettingsError, WeightsError
-from depth_ros.families.family import Family, Graph, GraphFile, Prediction, SizeRule
+from depth_ros.families.family import Family, Graph, GraphFile, Infer, Prediction, SizeRule
 from depth_ros.settings import Settings, build, flatten
 
 MANIFEST = 'graphs.json'
@@ -63,7 +63,8 @@ def read_manifest(folder: Path) -> Manifest:
         height, width = content.pop('size')
         return Manifest(**content, size=(height, width), graphs=graphs)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WeightsError(f'{folder / MANIFEST} is not what `depth_ros export` writes ({error}); export it again') from error
+        raise WeightsError(f'{folder / MANIFEST} is not what `depth_ros export` writes ({error}); export it '
+                           'again') from error
 
 
 def family(settings: Settings, make: Callable[[Settings], Family]) -> Family:
@@ -96,7 +97,7 @@ class FixedGraph:
     def __init__(self, name: str, files: Mapping[str, GraphEntry], graphs: Mapping[str, Graph]) -> None:
         self.name = name
         self.files = {frozenset(entry.inputs): (entry, graphs[file]) for file, entry in files.items()}
-        self.inputs = {}
+        self.inputs: dict[str, list[Any]] = {}
         for entry in files.values():
             self.inputs |= {name: list(said['shape']) for name, said in entry.inputs.items()}
 
@@ -139,11 +140,11 @@ def joined(manifest: Manifest, graphs: Mapping[str, Graph]) -> dict[str, FixedGr
             for name in names}
 
 
-def _infer(manifest: Manifest, infer: Any, graphs: Mapping[str, Graph], clip: Clip, state: Any) -> tuple[Prediction, Any]:
+def _infer(manifest: Manifest, infer: Infer, graphs: Mapping[str, Graph], clip: Clip, state: Any) -> tuple[Prediction, Any]:
     """Return what the family's `infer` says; a clip shorter than any window is filled up with its last frame."""
     frames = len(clip.indices)
     if frames in manifest.lengths or frames > manifest.lengths[0]:
-        return infer(joined(manifest, graphs), clip, state)    # type: ignore[no-any-return]
+        return infer(joined(manifest, graphs), clip, state)
     missing = manifest.lengths[0] - frames
     filled = Clip(np.concatenate([clip.rgb, np.repeat(clip.rgb[-1:], missing, axis=0)]),
                   clip.indices + clip.indices[-1:] * missing, clip.camera)

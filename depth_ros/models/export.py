@@ -5,8 +5,10 @@ root of the scale each; written out as softmax((q * scale) k^T) v it is right wh
 """
 
 import functools
+import logging
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +118,30 @@ def write(graph: nn.Module, inputs: Arrays, outputs: tuple[str, ...], path: Path
     ir = need('onnx_ir', REMEDY)
     named = ByPlace(graph, tuple(inputs), outputs, dtype).eval()
     tensors = tuple(torch.from_numpy(value) for value in inputs.values())
-    with torch.no_grad(), ExplicitAttention(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')    # of the exporter, about itself
+    with torch.no_grad(), ExplicitAttention(), _quiet():
         program = torch.onnx.export(named, tensors, dynamo=True, opset_version=OPSET, input_names=list(inputs),
                                     output_names=[output_name(name, inputs) for name in outputs], verbose=False)
     assert program is not None
-    model = program.model
+    model: Any = program.model
     _clean(model)
     data = path.with_name(f'{path.name}.data')
     large = sum(value.const_value.nbytes for value in model.graph.initializers.values()) > LARGEST_INLINE
     ir.save(model, path, external_data=data.name if large else None)
     return [path, data] if large else [path]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter says of itself and of packages that it does not find from the terminal."""
+    exporter = logging.getLogger('torch.onnx')
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        exporter.setLevel(level)
 
 
 def _remembered(part: VisionTransformer) -> Any:
