@@ -146,7 +146,7 @@ def _record(family: 'Family', graphs: dict[str, Any], size: tuple[int, int], len
             for start in range(2 if length == 1 and family.carries_state else 1):
                 pictures = [family.shrink(_picture(start + number), size) for number in range(length)]
                 _, state = family.infer(graphs, Clip(np.stack(pictures), tuple(range(start, start + length)), camera), state)
-    except RuntimeError as error:    # of torch, about shapes
+    except (RuntimeError, ValueError) as error:    # of torch and numpy, about shapes
         near = 'x'.join(map(str, family.size(*PICTURE, None)))
         first = str(error).strip().splitlines()[0]
         raise InputError(f'{family.name} cannot see pictures of {h}x{w} px ({first}); give a --size like {near}, whose '

@@ -1,0 +1,154 @@
+"""An exported folder is taken for weights: the same maps without torch; what does not fit it is refused in one sentence."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip('torch', reason='torch is not installed: pip install torch')
+pytest.importorskip('onnxscript', reason='onnxscript is not installed: pip install onnxscript')
+
+from depth_ros import Frame, open_stream  # noqa: E402
+from depth_ros.commands import main  # noqa: E402
+from depth_ros.commands.export import export  # noqa: E402
+from depth_ros.commands.process import process  # noqa: E402
+from depth_ros.errors import OutputError, SettingsError, WeightsError  # noqa: E402
+from test.families.tiny import settings_of, write  # noqa: E402
+
+
+def exported(name, folder, **options):
+    """Return (weights, exported folder) of a tiny family."""
+    weights = write(name, folder / 'weights')
+    said = [f'{key}={value}' for key, value in settings_of(name).items() if key != 'length']
+    export(name, folder / 'out', str(weights), set=said, **options)
+    return str(weights), str(folder / 'out')
+
+
+@pytest.fixture(scope='module')
+def single(tmp_path_factory):
+    """(weights, exported folder) of a single-picture family of two graphs."""
+    return exported('pixel_perfect', tmp_path_factory.mktemp('single'))
+
+
+def maps(name, weights, frames=1, live=False, **settings):
+    """Return the maps of a texture that passes by, and the stream."""
+    noise = np.random.default_rng(0).integers(0, 255, (90, 260, 3)).astype(np.float32)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    tiny = {key.replace('.', '__'): value for key, value in settings_of(name).items() if key != 'length'}
+    stream = open_stream(family=name, weights=weights, live=live, **{**tiny, **settings})
+    done = []
+    for number in range(frames):
+        rgb = np.ascontiguousarray(texture[:60, 2 * number:2 * number + 80])
+        done += stream.push(Frame(rgb, number * 33_000_000, None, 'camera'))
+    return np.stack([depth.map for depth in done + stream.flush()]), stream
+
+
+def assert_same(found, wanted):
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() < 1e-4 * wanted.std()
+
+
+def test_the_maps_are_those_of_torch(single):
+    weights, folder = single
+    wanted, torch_stream = maps('pixel_perfect', weights)
+    found, stream = maps('pixel_perfect', folder)
+    assert_same(found, wanted)
+    assert torch_stream.info['backend'] == 'torch' and stream.info['backend'] == 'onnx'
+    assert stream.info['weights'] == 'semantics.onnx denoise.onnx'
+
+
+def test_what_was_not_folded_in_may_still_be_chosen(single):
+    weights, folder = single
+    assert_same(maps('pixel_perfect', folder, model__steps=3)[0], maps('pixel_perfect', weights, model__steps=3)[0])
+
+
+def test_the_folder_says_what_it_is_and_how_near_to_torch(single):
+    content = json.loads((Path(single[1]) / 'graphs.json').read_text())
+    assert content['family'] == 'pixel_perfect' and content['size'] == [48, 64] and content['lengths'] == [1]
+    assert set(content['weights']) == {'ppd.pth', 'depth_anything_v2_vitl.pth'}
+    denoise = content['graphs']['denoise']
+    assert list(denoise['inputs']) == ['latent', 'rgb', 'semantics', 't']
+    assert denoise['inputs']['rgb'] == {'shape': [1, 3, 48, 64], 'dtype': 'float32'}
+    assert 0 < denoise['parity'] < 1e-4
+
+
+def test_process_takes_the_folder(single, tmp_path):
+    (tmp_path / 'pictures').mkdir()
+    cv2.imwrite(str(tmp_path / 'pictures' / '0.png'), np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))
+    process(tmp_path / 'pictures', tmp_path / 'depth', family='pixel_perfect', weights=single[1], set=['model.steps=2'])
+    assert len(list((tmp_path / 'depth').glob('*.npy'))) == 1
+
+
+@pytest.mark.parametrize(('settings', 'sentence'), [
+    ({'family': 'gemdepth'}, 'holds pixel_perfect, asked for was family=gemdepth'),
+    ({'length': 2}, 'exported for windows of 1 frames, asked for was length=2'),
+    ({'model__short_side_px': 64}, 'exported for pictures of 48x64 px, asked for was model.short_side_px=64'),
+    ({'model__precision': 'fp16'}, 'exported for fp32, asked for was model.precision=fp16'),
+    ({'backend': 'torch'}, 'runs on onnx'),
+])
+def test_another_family_length_size_or_backend_is_one_sentence(single, settings, sentence):
+    with pytest.raises(SettingsError, match=sentence) as error:
+        open_stream(**{'family': 'pixel_perfect', 'weights': single[1], **settings})
+    assert '\n' not in str(error.value)
+
+
+def test_a_changed_file_or_a_broken_description_is_refused(single, tmp_path):
+    folder = tmp_path / 'copy'
+    shutil.copytree(single[1], folder)
+    with (folder / 'denoise.onnx').open('ab') as file:
+        file.write(b'x')
+    with pytest.raises(WeightsError, match='denoise.onnx is damaged or another file'):
+        open_stream(family='pixel_perfect', weights=str(folder))
+    (folder / 'graphs.json').write_text('{"family": "pixel_perfect"}')
+    with pytest.raises(WeightsError, match='export it again'):
+        open_stream(family='pixel_perfect', weights=str(folder))
+
+
+def test_a_folder_that_exists_is_left_alone_and_a_failure_leaves_none(tmp_path):
+    (tmp_path / 'out').mkdir()
+    with pytest.raises(OutputError, match='exists'):
+        export('pixel_perfect', tmp_path / 'out')
+    with pytest.raises(WeightsError, match='there is no weights file'):
+        export('pixel_perfect', tmp_path / 'new', str(tmp_path / 'nothing.pth'))
+    assert [item.name for item in tmp_path.iterdir()] == ['out']
+
+
+@pytest.mark.parametrize(('family', 'sentence'), [
+    ('lite', 'runs on ONNX files already'), ('depthvlm', 'writes words'),
+])
+def test_what_needs_no_export_or_knows_none_says_so(family, sentence, tmp_path, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(['export', '--family', family, '--out', str(tmp_path / 'out')])
+    assert error.value.code == 2 and sentence in capsys.readouterr().err
+
+
+def test_a_size_that_the_network_cannot_see_is_one_sentence(tmp_path, capsys):
+    weights = write('pixel_perfect', tmp_path / 'weights')
+    with pytest.raises(SystemExit) as error:
+        main(['export', '--family', 'pixel_perfect', '--weights', str(weights), '--out', str(tmp_path / 'out'),
+              '--size', '50x64'])
+    assert error.value.code == 2
+    assert 'cannot see pictures of 50x64 px' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_windows_and_a_live_stream_are_those_of_torch(tmp_path):
+    weights, folder = exported('video_depth_anything', tmp_path)
+    for live in (False, True):
+        wanted, torch_stream = maps('video_depth_anything', weights, frames=40, live=live)
+        found, stream = maps('video_depth_anything', folder, frames=40, live=live)
+        assert_same(found, wanted)
+        assert stream.spec == torch_stream.spec
+
+
+@pytest.mark.slow
+def test_a_chosen_length_serves_both_offline_and_live(tmp_path):
+    weights, folder = exported('gemdepth', tmp_path, length=8)
+    for live in (False, True):
+        wanted, torch_stream = maps('gemdepth', weights, frames=12, live=live, length=8)
+        found, stream = maps('gemdepth', folder, frames=12, live=live)
+        assert_same(found, wanted)
+        assert stream.spec == torch_stream.spec
