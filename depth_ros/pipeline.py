@@ -14,16 +14,19 @@ from depth_ros.core.camera import Camera, resize_camera
 from depth_ros.core.frame import Clip
 from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
-from depth_ros.errors import SettingsError, WeightsError
+from depth_ros.errors import BackendError, SettingsError, WeightsError
 from depth_ros.families import files, load_family
 from depth_ros.families.family import Family, Graph, GraphFile, Network
 from depth_ros.runtime import torch_graph
+from depth_ros.runtime.engine_cache import open_engine
 from depth_ros.runtime.onnx_graph import OnnxGraph
+from depth_ros.runtime.tensorrt_graph import TensorRtGraph
 from depth_ros.runtime.torch_graph import TorchGraph
 from depth_ros.settings import Settings, build, flatten
 
 WARM_UP_SIZE = (480, 640)
 SINGLE = WindowSpec()
+KINDS = {OnnxGraph: 'onnx', TorchGraph: 'torch', TensorRtGraph: 'tensorrt'}
 SAME_SIZE = 0.05    # relative difference of parameters within which two files are of one size
 
 
@@ -55,14 +58,17 @@ def open_graphs(family: Family, settings: Settings,
 
     Raises SettingsError, WeightsError or MissingDependency, each with the remedy.
     """
-    backend = 'torch' if family.network else 'onnx'
-    if settings.backend not in ('auto', backend):
-        raise SettingsError(f'backend={settings.backend}, but {family.name} runs on {backend}; set backend to auto')
-    graphs, paths, hashes = (_open_torch(family, family.network, settings, spec) if family.network else
-                             _open_onnx(family, settings))
+    backends = ('torch',) if family.network else ('onnx', 'tensorrt')
+    if settings.backend not in ('auto', *backends):
+        remedy = '; `depth_ros export` makes ONNX files of it' if family.network else ''
+        raise SettingsError(f'backend={settings.backend}, but {family.name} runs on {" or ".join(backends)} with these '
+                            f'weights; set backend to auto{remedy}')
+    graphs, paths, hashes, note = (_open_torch(family, family.network, settings, spec) if family.network else
+                                   _open_onnx(family, settings))
     info = {
         'family': family.name,
-        'backend': backend,
+        'backend': ' '.join(dict.fromkeys(KINDS[type(graph)] for graph in graphs.values())),
+        'backend_note': note,
         'weights': ' '.join(path.name for path in paths),
         'weights_sha256': ' '.join(hashes),
         'quantity': family.quantity.value,
@@ -134,7 +140,7 @@ def needed_bytes(family: Family, spec: WindowSpec, parameters: float) -> float:
 
 
 def _open_torch(family: Family, network: Network, settings: Settings,
-                spec: WindowSpec) -> tuple[dict[str, Graph], list[Path], list[str]]:
+                spec: WindowSpec) -> tuple[dict[str, Graph], list[Path], list[str], str]:
     paths = files.locate(family, settings.weights)
     device, dtype = torch_graph.choose(settings.model.device, settings.model.precision, network.half)
     module = _models(network)
@@ -144,10 +150,10 @@ def _open_torch(family: Family, network: Network, settings: Settings,
     with torch_graph.enough_memory(device):
         opened = module.open_graphs(paths, dtype, device, **network.options)
     graphs: dict[str, Graph] = {name: TorchGraph(graph, device, dtype) for name, graph in opened.items()}
-    return graphs, list(paths.values()), list(hashes.values())
+    return graphs, list(paths.values()), list(hashes.values()), f'{dtype} on {device}'
 
 
-def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], list[Path], list[str]]:
+def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], list[Path], list[str], str]:
     paths = {name: graph.path for name, graph in family.graphs.items()}
     for path in paths.values():
         if not path.is_file():
@@ -156,10 +162,24 @@ def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], li
     beside = {name: GraphFile(graph.path.with_name(f'{graph.path.name}.data'), graph.data_sha256)
               for name, graph in family.graphs.items() if graph.data_sha256}
     files.verify({name: file.path for name, file in beside.items()}, beside)
-    graphs = {name: OnnxGraph(path, settings.threads) for name, path in paths.items()}
+    graphs, note = _run_by(settings, paths)
     for name, graph in family.graphs.items():
         check_names(graph, graphs[name])
-    return dict(graphs), list(paths.values()), list(hashes.values())
+    return dict(graphs), list(paths.values()), list(hashes.values()), note
+
+
+def _run_by(settings: Settings, paths: Mapping[str, Path]) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
+    """Return the graphs of ONNX files on the backend of the settings, and why it is not a better one."""
+    note = ''
+    if settings.backend in ('auto', 'tensorrt'):
+        try:    # all or none; engines are built ahead of time, for that takes minutes
+            engines = {name: open_engine(path, build=False) for name, path in paths.items()}
+            return dict(engines), ' '.join(filter(None, (engine.note for engine in engines.values())))
+        except BackendError as error:
+            if settings.backend == 'tensorrt':
+                raise
+            note = f'not tensorrt: {error}'
+    return {name: OnnxGraph(path, settings.threads) for name, path in paths.items()}, note
 
 
 def _models(network: Network) -> ModuleType:
@@ -192,7 +212,7 @@ def _black(family: Family, length: int) -> Clip:
     return Clip(np.stack([picture] * length), tuple(range(length)), resize_camera(_nominal_camera(), h, w))
 
 
-def check_names(described: GraphFile, graph: OnnxGraph) -> None:
+def check_names(described: GraphFile, graph: TensorRtGraph | OnnxGraph) -> None:
     """Raise WeightsError unless the network has the inputs and outputs that were described."""
     for kind, wanted, found in (('inputs', described.inputs, graph.inputs), ('outputs', described.outputs, graph.outputs)):
         extra = set(found) - set(wanted) if kind == 'inputs' else set()

@@ -8,7 +8,7 @@ import pytest
 
 from depth_ros import Frame, open_stream
 from depth_ros.core.window import WindowSpec
-from depth_ros.errors import SettingsError, WeightsError
+from depth_ros.errors import BackendError, SettingsError, WeightsError
 from depth_ros.families import load_family
 from depth_ros.pipeline import needed_bytes
 from depth_ros.settings import build
@@ -34,6 +34,16 @@ def test_the_shipped_network_gives_depth_pose_and_embedding_for_every_picture(si
         assert not depth.T_world_cam[:3, 3].any()    # what it has not learnt it does not claim
     assert np.array_equal(out[0].T_world_cam, np.eye(4))
     assert stream.info['weights_sha256'] and stream.info['backend'] == 'onnx'
+
+
+def test_the_backend_that_was_chosen_is_named_and_why_it_is_not_a_better_one(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))    # no engines
+    info = open_stream().info
+    assert info['backend'] == 'onnx' and info['backend_note'].startswith('not tensorrt: ')
+    assert open_stream(backend='onnx').info['backend_note'] == ''
+    with pytest.raises(BackendError) as error:
+        open_stream(backend='tensorrt')
+    assert f'not tensorrt: {error.value}' == info['backend_note']
 
 
 def test_two_streams_of_the_same_pictures_give_the_same_bytes_and_threads_do_not_matter():
@@ -93,7 +103,7 @@ def windowed(tmp_path_factory):
 
 @pytest.mark.parametrize(('values', 'live', 'words'), [
     ({'length': 33}, False, ('at most 32 frames', 'set length to 32')),
-    ({'backend': 'onnx'}, False, ('runs on torch', 'set backend to auto')),
+    ({'backend': 'onnx'}, False, ('runs on torch', 'set backend to auto', 'depth_ros export')),
     ({'model__short_side_px': 4096}, False, ('GB', 'are free on cpu', 'set length below 32', 'model.short_side_px')),
     ({'model__device': 'cuda'}, False, ('finds no CUDA GPU', 'set model.device')),
     ({'model__variant': 'huge'}, False, ('huge', 'small')),
@@ -108,6 +118,15 @@ def test_what_a_network_of_the_papers_cannot_do_is_refused_before_it_is_loaded(w
     with pytest.raises((SettingsError, WeightsError)) as error:
         open_stream(windowed, live=live, **values)
     assert all(word in str(error.value) for word in words) and '\n' not in str(error.value), str(error.value)
+
+
+def test_weights_that_may_not_be_looked_at_are_refused_in_one_sentence(windowed, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr('pathlib.Path.is_file', refuse)
+    with pytest.raises(WeightsError, match='may not be read'):
+        open_stream(windowed)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (5, 9), (3, 200)])

@@ -22,7 +22,7 @@ def test_flat_names_build_settings_and_come_back():
     ({'cloud.stride_px': 1.5}, 'expected int'),
     ({'cloud.max_depth_m': float('nan')}, 'expected 0.1 to'),
     ({'node.autostart': 1}, 'expected bool'),
-    ({'backend': 'tpu'}, 'expected one of auto, onnx'),
+    ({'backend': 'tpu'}, 'expected one of auto, tensorrt, torch, onnx'),
 ])
 def test_what_cannot_be_set_is_refused_in_one_sentence(values, sentence):
     with pytest.raises(SettingsError) as error:
