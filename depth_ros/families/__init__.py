@@ -5,7 +5,7 @@ A new family is one file here with a function `family(settings) -> Family`, and 
 
 from importlib import import_module
 
-from depth_ros.errors import SettingsError
+from depth_ros.errors import SettingsError, WeightsError
 from depth_ros.families import exported
 from depth_ros.families.family import Family
 from depth_ros.settings import Settings
@@ -25,13 +25,17 @@ TABLE = {
 def load_family(settings: Settings) -> Family:
     """Return the record of the family that the settings name, with their weights and options.
 
-    Raises SettingsError for a name that is not in the table, or a variant of a family that has none.
+    Raises SettingsError for a name that is not in the table, or a variant of a family that has none, WeightsError for
+    weights that may not be looked at.
     """
     name = settings.family
     if name not in TABLE:
         raise SettingsError(f'unknown family {name!r}; known: {", ".join(TABLE)}')
     make = import_module(f'depth_ros.families.{name}').family
-    family: Family = exported.family(settings, make) if exported.is_exported(settings.weights) else make(settings)
+    try:
+        family: Family = exported.family(settings, make) if exported.is_exported(settings.weights) else make(settings)
+    except PermissionError as error:
+        raise WeightsError(f'{settings.weights} may not be read; give yourself the right to, or take others') from error
     if settings.model.variant and not family.variants:
         raise SettingsError(f'model.variant={settings.model.variant!r}: {name} has no variants; leave it empty')
     return family

@@ -95,6 +95,7 @@ def _open(path: Path, device: torch.device) -> dict[str, Tensor]:
         what = f'{path} holds no .safetensors files' if path.is_dir() else f'there is no weights file {path}'
         raise WeightsError(f'{what}; give the path of the weights with the setting weights')
     try:
+        path.open('rb').close()    # safetensors calls what it may not read missing
         content = _safetensors(path, device) if path.suffix == '.safetensors' else torch.load(
             path, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(path))
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:    # torch says: load it with its code

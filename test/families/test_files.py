@@ -14,8 +14,10 @@ import pytest
 
 from depth_ros.core.frame import Quantity
 from depth_ros.errors import WeightsError
+from depth_ros.families import load_family
 from depth_ros.families.family import Family, Network, Prediction, SizeRule, WeightsFile
 from depth_ros.families.files import locate, verify, where
+from depth_ros.settings import build
 
 CONTENT = np.random.default_rng(0).bytes(24_000_000)    # more than one chunk of the hub's library
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -70,6 +72,15 @@ def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
 def test_a_path_that_is_not_there_is_named():
     with pytest.raises(WeightsError, match='/nowhere/net.pth'):
         locate(family(), '/nowhere/net.pth')
+
+
+def test_weights_that_may_not_be_looked_at_are_refused_in_one_sentence(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr('pathlib.Path.is_file', refuse)
+    with pytest.raises(WeightsError, match='/mine may not be read'):
+        load_family(build({'family': 'video_depth_anything', 'weights': '/mine'}))
 
 
 def test_published_files_have_an_address():

@@ -125,3 +125,16 @@ def test_a_folder_without_weights_is_said_to_have_none(tmp_path):
 def test_whole_numbers_are_no_weights():
     with pytest.raises(WeightsError, match=r'whole\.pth holds whole numbers where weights belong \(bias\)'):
         load(linear(), {**TENSORS, 'bias': torch.tensor([1, 2])}, 'whole.pth')
+
+
+@pytest.mark.parametrize('name', ['mine.pth', 'mine.safetensors'])
+def test_a_file_that_may_not_be_read_is_not_called_missing(name, tmp_path, monkeypatch):
+    path = tmp_path / name
+    torch.save(TENSORS, path) if path.suffix == '.pth' else save_file(TENSORS, path)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr('pathlib.Path.open', refuse)
+    with pytest.raises(WeightsError, match='Permission denied'):
+        read_shapes(path)
