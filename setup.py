@@ -63,6 +63,7 @@ setup(
             'mypy',
             'mcap',
             'onnx',
+            'onnxscript',
             'tensorrt-rtx==1.7.1.116; platform_machine == "x86_64"',    # builds engines without a GPU; 96 MB
             'scipy',
             'evo',

@@ -22,7 +22,7 @@ from depth_ros.errors import need
 from depth_ros.models.vit import Encoder, VisionTransformer
 
 REMEDY = "pip install 'depth_ros[export]'"
-OPSET = 18                  # what TensorRT 10.3 (up to 20) and torch's own translations have in common
+OPSET = 20                  # the highest that TensorRT 10.3 reads; the first with GELU as one operator
 LARGEST_INLINE = 1 << 30    # bytes of weights in one file: a protobuf ends at 2 GiB
 
 Arrays = Mapping[str, np.ndarray]

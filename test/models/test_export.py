@@ -74,7 +74,7 @@ def test_attention_is_written_out_and_scaled_once(folders):
     model = onnx.load(folders[0])
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count('Softmax') == 2 and 'Attention' not in kinds and 'Sqrt' not in kinds and 'Resize' not in kinds
-    assert model.opset_import[0].version == 18 and not model.functions
+    assert model.opset_import[0].version == 20 and not model.functions
     scale = [onnx.numpy_helper.to_array(item) for item in model.graph.initializer if 'scalar' in item.name or not item.dims]
     assert any(np.isclose(value, 32 ** -0.5).all() for value in scale)
     assert not any(np.isclose(value, 32 ** -0.25).all() for value in scale)
