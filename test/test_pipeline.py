@@ -120,15 +120,6 @@ def test_what_a_network_of_the_papers_cannot_do_is_refused_before_it_is_loaded(w
     assert all(word in str(error.value) for word in words) and '\n' not in str(error.value), str(error.value)
 
 
-def test_weights_that_may_not_be_looked_at_are_refused_in_one_sentence(windowed, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(13, 'Permission denied')
-
-    monkeypatch.setattr('pathlib.Path.is_file', refuse)
-    with pytest.raises(WeightsError, match='may not be read'):
-        open_stream(windowed)
-
-
 @pytest.mark.parametrize('size', [(1, 1), (5, 9), (3, 200)])
 def test_a_picture_smaller_than_a_patch_has_a_map_too(windowed, size):
     stream = open_stream(windowed)
