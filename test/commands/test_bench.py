@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+
 from depth_ros.commands.bench import bench, compare_packing, pack_by_element
 from depth_ros.io.cloud_msg import pack_points
+from test.families.tiny import settings_of, write
 
 
 def test_the_benchmark_writes_the_cost_of_every_stage(tmp_path, capsys):
@@ -12,6 +15,15 @@ def test_the_benchmark_writes_the_cost_of_every_stage(tmp_path, capsys):
     assert {'decode', 'resize', 'infer', 'stitch', 'resize back', 'anchor', 'messages'} <= set(figures['median_ms'])
     assert all(0 <= figures['median_ms'][stage] <= figures['p95_ms'][stage] for stage in figures['median_ms'])
     assert 'all but inference' in capsys.readouterr().out
+
+
+def test_a_family_that_runs_once_for_several_frames_is_timed_too(tmp_path):
+    pytest.importorskip('torch', reason='torch is not installed: pip install torch')
+    name, out = 'pixel_perfect_video', tmp_path / 'bench.json'
+    bench(family=name, weights=str(write(name, tmp_path / 'weights')), size='48x64', frames=14, out=out,
+          set=[f'{key}={value}' for key, value in settings_of(name).items()])
+    figures = json.loads(out.read_text())
+    assert figures['backend'] == 'torch' and figures['median_ms']['infer'] == 0 < figures['p95_ms']['infer']
 
 
 def test_both_ways_of_packing_give_the_same_bytes():
