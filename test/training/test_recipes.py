@@ -208,10 +208,13 @@ def test_the_latent_of_the_disparity_costs_dvd_nothing_for_videos_and_for_pictur
                                'denoise': lambda latent: {'latent': next(clips).expand(1, 3, -1, -1, -1)}}, batch)    # noqa: B023
 
 
-def test_metres_of_the_canonical_camera_cost_depthvlm_nothing(batches):
+def test_metres_of_the_canonical_camera_cost_depthvlm_nothing_and_twice_as_many_do(batches):
     batch, = batches('depthvlm')
     pictures = iter(canonical_depth(batch['disparity'], batch['K']))
     free_of_charge('depthvlm', {'depth': lambda rgb: {'depth_m': next(pictures)}}, batch)
+    doubled = iter(2 * canonical_depth(batch['disparity'], batch['K']))
+    wrong = load_recipe('depthvlm').loss({'depth': lambda rgb: {'depth_m': next(doubled)}}, batch, torch.Generator())
+    np.testing.assert_allclose(wrong, math.sqrt(0.5) * math.log(2), atol=2e-3)    # lambda is a half
 
 
 # ---- truths by hand ------------------------------------------------------------------------------------------------------
