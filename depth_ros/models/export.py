@@ -133,15 +133,17 @@ def write(graph: nn.Module, inputs: Arrays, outputs: tuple[str, ...], path: Path
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what the exporter says of itself and of packages that it does not find from the terminal."""
-    exporter = logging.getLogger('torch.onnx')
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
+    talkers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        exporter.setLevel(level)
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)
 
 
 def _remembered(part: VisionTransformer) -> Any:

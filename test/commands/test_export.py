@@ -142,13 +142,3 @@ def test_windows_and_a_live_stream_are_those_of_torch(tmp_path):
         found, stream = maps('video_depth_anything', folder, frames=40, live=live)
         assert_same(found, wanted)
         assert stream.spec == torch_stream.spec
-
-
-@pytest.mark.slow
-def test_a_chosen_length_serves_both_offline_and_live(tmp_path):
-    weights, folder = exported('gemdepth', tmp_path, length=8)
-    for live in (False, True):
-        wanted, torch_stream = maps('gemdepth', weights, frames=12, live=live, length=8)
-        found, stream = maps('gemdepth', folder, frames=12, live=live)
-        assert_same(found, wanted)
-        assert stream.spec == torch_stream.spec
