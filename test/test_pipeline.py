@@ -8,7 +8,7 @@ import pytest
 
 from depth_ros import Frame, open_stream
 from depth_ros.core.window import WindowSpec
-from depth_ros.errors import BackendError, SettingsError, WeightsError
+from depth_ros.errors import BackendError, InputError, SettingsError, WeightsError
 from depth_ros.families import load_family
 from depth_ros.pipeline import needed_bytes
 from depth_ros.settings import build
@@ -120,11 +120,14 @@ def test_what_a_network_of_the_papers_cannot_do_is_refused_before_it_is_loaded(w
     assert all(word in str(error.value) for word in words) and '\n' not in str(error.value), str(error.value)
 
 
-@pytest.mark.parametrize('size', [(1, 1), (5, 9), (3, 200)])
-def test_a_picture_smaller_than_a_patch_has_a_map_too(windowed, size):
-    stream = open_stream(windowed)
-    out = [depth for frame in pictures(2, *size) for depth in stream.push(frame)] + stream.flush()
-    assert [depth.map.shape for depth in out] == [size, size] and all(np.isfinite(depth.map).all() for depth in out)
+@pytest.mark.parametrize('size', [(1, 1), (5, 9), (13, 200)])
+def test_a_picture_smaller_than_a_patch_is_refused_and_the_stream_goes_on(windowed, size):
+    stream, fine = open_stream(windowed), pictures(2, 14, 30)
+    stream.push(fine[0])
+    with pytest.raises(InputError, match=f'{size[1]}x{size[0]} px is smaller than one patch of .*, 14 px'):
+        stream.push(pictures(1, *size)[0])
+    out = stream.push(fine[1]) + stream.flush()
+    assert [depth.index for depth in out] == [0, 1] and all(np.isfinite(depth.map).all() for depth in out)
 
 
 def test_half_the_numbers_take_half_the_memory(windowed, monkeypatch):

@@ -21,7 +21,7 @@ def train(
     ] = None,
     teachers: Annotated[Path | None, typer.Option(help='Folder with tcmonodepth*.onnx and fastdepth*.onnx.')] = None,
     scenes: Annotated[int, typer.Option(min=1, help='Scenes to render, once; about a second each on one core.')] = 1200,
-    length: Annotated[float, typer.Option(min=0.0, help='Factor on the steps of every stage.')] = 1.0,
+    length: Annotated[float, typer.Option(min=0.001, help='Factor on the steps of every stage.')] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help='Seed of data and weights.')] = 0,
     threads: Annotated[int, typer.Option(min=1, help='Threads of the training; 1 where others need the cores.')] = 1,
     without: Annotated[

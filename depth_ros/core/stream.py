@@ -54,10 +54,14 @@ class DepthStream:
     def push(self, frame: Frame) -> list[DepthFrame]:
         """Return the depth frames that this frame completes (often one), oldest first.
 
-        Raises InputError for a picture that is not (H, W, 3) uint8; the stream goes on as if it had not come.
+        Raises InputError for a picture that is not (H, W, 3) uint8 or smaller than a patch of the network; the stream goes
+        on as if it had not come.
         """
         if frame.rgb.ndim != 3 or frame.rgb.shape[2] != 3 or frame.rgb.dtype != np.uint8 or not frame.rgb.size:
             raise InputError(f'picture is {frame.rgb.dtype} {frame.rgb.shape}, expected uint8 (height, width, 3)')
+        if min(frame.rgb.shape[:2]) < self.family.patch_px:
+            raise InputError(f'picture of {frame.rgb.shape[1]}x{frame.rgb.shape[0]} px is smaller than one patch of '
+                             f'{self.family.name}, {self.family.patch_px} px; give larger pictures')
         self.seconds = {}
         frame = self._rectified(frame)
         with self._timed('resize'):

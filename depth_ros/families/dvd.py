@@ -77,6 +77,7 @@ def family(settings: Settings) -> Family:
         name='dvd',
         quantity=Quantity.DISPARITY_AFFINE,
         size=Cover(model.short_side_px or SHORT_SIDE_PX),
+        patch_px=MULTIPLE_PX,
         infer=infer,
         shrink=shrink_linear,
         offline=PRESETS[45],

@@ -126,6 +126,7 @@ class Family:
     offline: WindowSpec = WindowSpec()
     live: WindowSpec = WindowSpec(live=True)
     presets: Mapping[int, WindowSpec] = field(default_factory=dict)    # offline windows that `length` alone asks for
+    patch_px: int = 1                         # side of what the network sees as one; no picture is smaller
     longest: int = 1                          # frames that the network can see at once
     carries_state: bool = False               # the state holds the scale: one frame in, one frame out
     gives_pose: bool = False

@@ -36,6 +36,7 @@ def family(settings: Settings) -> Family:
         quantity=Quantity.DISPARITY_AFFINE,
         size=ShortSide(settings.model.short_side_px or ShortSide.short_side_px),
         shrink=shrink_cubic,
+        patch_px=ShortSide.patch_px,
         infer=infer,
         enlarge=enlarge_corners,
         offline=PRESETS[32],

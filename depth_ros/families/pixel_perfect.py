@@ -48,6 +48,7 @@ def family(settings: Settings) -> Family:
         name='pixel_perfect',
         quantity=Quantity.LOG_DEPTH_AFFINE,
         size=AreaRule(model.short_side_px or SHORT_SIDE_PX),
+        patch_px=TOKEN_PX,
         infer=partial(infer, steps=model.steps, seed=model.seed),
         shrink=shrink_area_cubic,
         network=Network('pixel_perfect', {

@@ -18,7 +18,7 @@ import numpy as np
 from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.window import WindowSpec
 from depth_ros.families.family import Family, Graph, Network, Prediction, SizeRule, WeightsFile
-from depth_ros.families.pixel_perfect import denoise, draw_noise
+from depth_ros.families.pixel_perfect import TOKEN_PX, denoise, draw_noise
 from depth_ros.families.preprocess import shrink_linear
 from depth_ros.settings import Settings
 
@@ -38,6 +38,7 @@ def family(settings: Settings) -> Family:
         name='pixel_perfect_video',
         quantity=Quantity.DISPARITY_AFFINE,
         size=SizeRule(fixed=(side_px, side_px)),
+        patch_px=TOKEN_PX,
         infer=partial(infer, steps=model.steps, seed=model.seed, swap_channels=model.swap_channels),
         shrink=shrink_linear,
         offline=WINDOW,

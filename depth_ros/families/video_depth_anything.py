@@ -48,6 +48,7 @@ def family(settings: Settings) -> Family:
         quantity=Quantity.DEPTH_METRIC if metric else Quantity.DISPARITY_AFFINE,
         size=ShortSide(settings.model.short_side_px or ShortSide.short_side_px),
         shrink=shrink_cubic,
+        patch_px=ShortSide.patch_px,
         infer=infer,
         enlarge=enlarge_corners,
         offline=WindowSpec(LENGTH, KEYFRAMES, anchors=0 if metric else 2, blend=BLEND, past_end=True,

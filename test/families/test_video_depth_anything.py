@@ -146,7 +146,7 @@ def test_a_live_stream_starts_anew_after_a_reset(weights):
     assert not np.array_equal(first[2], first[3])
 
 
-@pytest.mark.parametrize('size', [(1, 1), (3, 300), (20, 14)])
+@pytest.mark.parametrize('size', [(14, 14), (14, 300), (20, 14)])
 def test_the_smallest_picture_has_a_map_too(size, published):
     for live in (False, True):
         for depth in played(open_stream(settings(published, **{'model.short_side_px': 14}), live=live), noise(3, *size)):
