@@ -194,11 +194,13 @@ def _check_memory(family: Family, network: Network, paths: Mapping[str, Path], d
                      for role, path in paths.items() for shape in weights.read_shapes(path).values())
     free, needed = torch_graph.free_bytes(device), narrowing * needed_bytes(family, spec, parameters)
     if needed > free:
-        remedies = ([f'set length below {spec.length}'] if spec.length > 1 else []) + (
+        fits = next((length for length in range(spec.length - 1, 0, -1)
+                     if narrowing * needed_bytes(family, replace(SINGLE, length=length), parameters) <= free), 0)
+        remedies = ([f'set length to {fits} or less'] if fits else []) + (
             [] if getattr(family.size, 'fixed', None) else ['set model.short_side_px to a smaller picture'])
         raise SettingsError(f'{family.name} needs about {needed / 1e9:.1f} GB for {spec.length} frame'
                             f'{"s" * (spec.length > 1)} of {WARM_UP_SIZE[1]}x{WARM_UP_SIZE[0]}, and {free / 1e9:.1f} GB are '
-                            f'free on {device}; {" or ".join(remedies)}')
+                            f'free on {device}; {" or ".join(remedies) or "take a machine with more memory"}')
 
 
 def _nominal_camera() -> Camera:

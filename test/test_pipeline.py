@@ -104,7 +104,7 @@ def windowed(tmp_path_factory):
 @pytest.mark.parametrize(('values', 'live', 'words'), [
     ({'length': 33}, False, ('at most 32 frames', 'set length to 32')),
     ({'backend': 'onnx'}, False, ('runs on torch', 'set backend to auto', 'depth_ros export')),
-    ({'model__short_side_px': 4096}, False, ('GB', 'are free on cpu', 'set length below 32', 'model.short_side_px')),
+    ({'model__short_side_px': 4096}, False, ('GB', 'are free on cpu', 'set length to ', 'model.short_side_px')),
     ({'model__device': 'cuda'}, False, ('finds no CUDA GPU', 'set model.device')),
     ({'model__variant': 'huge'}, False, ('huge', 'small')),
     ({'length': 8, 'stride': 8}, False, ('share none', 'set stride below 8')),
