@@ -117,6 +117,15 @@ def test_the_same_seed_leaves_the_same_bytes_and_another_seed_others(tmp_path, b
     assert not filecmp.cmp(once, other, shallow=False)
 
 
+def test_every_step_draws_noise_of_its_own_which_follows_from_the_seed(tmp_path, batches):
+    chosen, (_, paths) = made('pixel_perfect'), paths_of('pixel_perfect', tiny.write('pixel_perfect', tmp_path))
+    learner, same = chosen.open(paths, 'cpu'), batches('pixel_perfect')
+    with torch.no_grad():
+        first, again, later, other = (float(recipe.objective(chosen, learner, same, seed, step))
+                                      for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)))
+    assert first == again and len({first, later, other}) == 3
+
+
 def test_there_is_a_recipe_for_every_family_of_the_papers():
     assert set(FAMILIES) == set(TABLE) - {'lite', 'onnx'}
 
@@ -187,6 +196,16 @@ def test_disparity_and_the_poses_cost_gemdepth_nothing_and_another_pose_does(bat
     np.testing.assert_allclose(wrong, 0.2 * 0.5 * 0.2**2, atol=2e-4)
 
 
+def test_the_dice_of_gemdepth_inject_the_pose_in_45_windows_of_100(batches):
+    batch, = batches('gemdepth')
+    said = {'disparity': batch['disparity'][0], 'pose': gemdepth.true_poses(batch)[0]}
+    injected, generator = [], torch.Generator()
+    graphs = {'encoder': lambda rgb: {}, 'window': lambda: injected.append(1) or said, 'standing': lambda: said}
+    for _ in range(400):
+        load_recipe('gemdepth').loss(graphs, batch, generator)
+    assert 156 < len(injected) < 204
+
+
 @pytest.mark.parametrize('family', ['pixel_perfect', 'pixel_perfect_video'])
 def test_the_velocity_from_the_truth_to_the_noise_costs_nothing(family, batches):
     batch, = batches(family)
@@ -204,8 +223,10 @@ def test_the_latent_of_the_disparity_costs_dvd_nothing_for_videos_and_for_pictur
     for batch in batches('dvd'):
         disparity = losses.to_quantiles(batch['disparity'], batch['weight']).clamp(0, 1)
         clips = iter(disparity)
-        free_of_charge('dvd', {'encode': lambda rgb: {'latent': rgb},
+        shown = []    # to the VAE, which knows nothing beyond 0..1
+        free_of_charge('dvd', {'encode': lambda rgb: shown.append(rgb) or {'latent': rgb},    # noqa: B023
                                'denoise': lambda latent: {'latent': next(clips).expand(1, 3, -1, -1, -1)}}, batch)    # noqa: B023
+        assert all(0 <= given.min() and given.max() <= 1 for given in shown)
 
 
 def test_metres_of_the_canonical_camera_cost_depthvlm_nothing_and_twice_as_many_do(batches):
