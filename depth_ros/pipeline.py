@@ -93,8 +93,7 @@ def window_spec(family: Family, settings: Settings, live: bool) -> WindowSpec:
     if settings.stride == length > 1 and not family.quantity.is_metric:
         raise SettingsError(f'windows of {length} frames every {length} share none, by which {family.name} could keep one '
                             f'scale; set stride below {length}')
-    rolling = WindowSpec.rolling(length, settings.stride or 1)
-    return replace(rolling, anchors=0) if family.quantity.is_metric else rolling    # metres need no fit to metres
+    return family.rolling(length, settings.stride or 1)
 
 
 def check_weights(family: Family, path: Path, variant: str = '') -> str:

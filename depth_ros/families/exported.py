@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from depth_ros.core.frame import Clip
-from depth_ros.core.window import WindowSpec
 from depth_ros.errors import InputError, SettingsError, WeightsError
 from depth_ros.families.family import Family, Graph, GraphFile, Infer, Prediction, SizeRule
 from depth_ros.settings import Settings, build, flatten
@@ -81,7 +80,7 @@ def family(settings: Settings, make: Callable[[Settings], Family]) -> Family:
         raise SettingsError(f'{folder} was exported with {_listed(manifest.options)}, asked for was '
                             f'{_listed(found.network.options)}; leave these settings alone or export again')
     first = manifest.lengths[0]
-    windows = {length: found.presets.get(length) or _rolling(found, length) for length in manifest.lengths}
+    windows = {length: found.presets.get(length) or found.rolling(length) for length in manifest.lengths}
     return replace(
         found, size=SizeRule(fixed=manifest.size), infer=partial(_infer, manifest, found.infer), network=None,
         offline=found.offline if found.offline.length == first else windows[first],
@@ -171,11 +170,6 @@ def _merged(settings: Settings, manifest: Manifest, folder: Path) -> dict[str, A
         raise SettingsError(f'{folder} was exported for windows of {" or ".join(map(str, manifest.lengths))} frames, asked '
                             f'for was length={asked["length"]}; leave it out or export again with --length')
     return merged
-
-
-def _rolling(found: Family, length: int) -> WindowSpec:
-    rolling = WindowSpec.rolling(length, 1)
-    return replace(rolling, anchors=0) if found.quantity.is_metric else rolling    # metres need no fit to metres
 
 
 def _listed(options: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The contract of a model family: a frozen record of facts and one function."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,3 +137,8 @@ class Family:
     variants: tuple[str, ...] = ()            # what the setting `model.variant` may be
     licence_code: str = 'Apache-2.0'
     licence_weights: str = ''
+
+    def rolling(self, length: int, stride: int = 1) -> WindowSpec:
+        """Return rolling windows for this family; those of a metric one are not fitted: metres need no fit to metres."""
+        spec = WindowSpec.rolling(length, stride)
+        return replace(spec, anchors=0) if self.quantity.is_metric else spec
