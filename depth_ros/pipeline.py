@@ -149,7 +149,7 @@ def _open_torch(family: Family, network: Network, settings: Settings,
     with torch_graph.enough_memory(device):
         opened = module.open_graphs(paths, dtype, device, **network.options)
     graphs: dict[str, Graph] = {name: TorchGraph(graph, device, dtype) for name, graph in opened.items()}
-    return graphs, list(paths.values()), list(hashes.values()), f'{dtype} on {device}'
+    return graphs, list(paths.values()), list(hashes.values()), torch_graph.describe(device, dtype)
 
 
 def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], list[Path], list[str], str]:
@@ -161,13 +161,13 @@ def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], li
     beside = {name: GraphFile(graph.path.with_name(f'{graph.path.name}.data'), graph.data_sha256)
               for name, graph in family.graphs.items() if graph.data_sha256}
     files.verify({name: file.path for name, file in beside.items()}, beside)
-    graphs, note = _run_by(settings, paths)
+    graphs, note = run_files(settings, paths)
     for name, graph in family.graphs.items():
         check_names(graph, graphs[name])
     return dict(graphs), list(paths.values()), list(hashes.values()), note
 
 
-def _run_by(settings: Settings, paths: Mapping[str, Path]) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
+def run_files(settings: Settings, paths: Mapping[str, Path]) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
     """Return the graphs of ONNX files on the backend of the settings, and why it is not a better one."""
     note = ''
     if settings.backend in ('auto', 'tensorrt'):
