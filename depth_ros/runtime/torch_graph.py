@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from depth_ros.errors import SettingsError, need
 
 NO_MEMORY = ("can't allocate memory", 'not enough memory')    # of a CPU torch says it in words only: Linux, Windows
 REMEDY = "pip install 'depth_ros[families]'"
+CPUINFO = Path('/proc/cpuinfo')
+BF16 = {'amx_bf16', 'avx512_bf16', 'bf16'}    # what CPUs that multiply in bfloat16 say of themselves
+MOST_CUDA_GRAPHS = 4    # of one network: each holds the memory of its run
 
 
 def choose(device: str, precision: str, half: str) -> tuple[str, Any]:
@@ -28,6 +31,15 @@ def choose(device: str, precision: str, half: str) -> tuple[str, Any]:
     if precision == 'auto':
         precision = 'fp32' if device == 'cpu' else half
     return device, {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}[precision]
+
+
+def describe(device: str, dtype: Any) -> str:
+    """Return in words where a network runs, and whether bfloat16 would be worth its lost digits on this CPU."""
+    words = f'{dtype} on {device}'
+    has = BF16 & set(CPUINFO.read_text().split()) if device == 'cpu' and CPUINFO.exists() else set()
+    if has and 'float32' in words:
+        return f'{words}; it multiplies in bfloat16 ({", ".join(sorted(has))}): model.precision bf16 is faster'
+    return f'{words}, which this CPU only imitates: fp32 is faster' if 'bfloat16 on cpu' in words and not has else words
 
 
 def free_bytes(device: str) -> float:
@@ -63,30 +75,75 @@ def enough_memory(device: str) -> Iterator[None]:
                             'or model.precision to bf16') from error
 
 
+class Capture(NamedTuple):
+    """A run recorded on the GPU, with the tensors that it reads and writes."""
+
+    graph: Any
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+
 class TorchGraph:
     """Runs one module deterministically; arrays go in and come out as float32 or integers, whatever it computes in.
 
     What a module names in `resident` (beginnings of output names) stays on the device as it is: the family carries it
-    from run to run without looking into it.
+    from run to run without looking into it. On a GPU, the second run with inputs of the same shapes is recorded as a CUDA
+    graph, which later ones replay: the CPU launches one graph instead of hundreds of kernels.
     """
 
     def __init__(self, module: Any, device: str, dtype: Any) -> None:
+        torch = need('torch', REMEDY)
         self.module = module
         self.inputs: dict[str, list[Any]] = {name: [] for name in inspect.signature(module.forward).parameters}
         self.resident: tuple[str, ...] = getattr(module, 'resident', ())
         self.device = device
         self.dtype = dtype
+        self.captures: dict[Any, Capture | None] = {}    # by names and shapes of the inputs; None: seen once
+        self.room = MOST_CUDA_GRAPHS                     # for so many more
+        if device == 'cuda' and dtype != torch.float32:    # the layout that tensor cores read
+            for part in module.modules():
+                if isinstance(part, torch.nn.Conv2d):
+                    part.to(memory_format=torch.channels_last)
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return every output by name. Raises SettingsError where the memory is not enough."""
         torch = need('torch', REMEDY)
         exactly = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
         with enough_memory(self.device), torch.inference_mode(), exactly:
-            outputs = self.module(**{name: self._placed(torch.as_tensor(value)) for name, value in inputs.items()})
+            placed = {name: self._placed(torch.as_tensor(value)) for name, value in inputs.items()}
+            outputs = self._replay(placed) if self.device == 'cuda' else self.module(**placed)
             return {name: value if name.startswith(self.resident) else _array(value) for name, value in outputs.items()}
 
     def _placed(self, tensor: Any) -> Any:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
+
+    def _replay(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        key = tuple((name, tuple(tensor.shape)) for name, tensor in inputs.items())
+        if key in self.captures:
+            if capture := self.captures[key] or self._capture(key, inputs):
+                for name, tensor in inputs.items():
+                    capture.inputs[name].copy_(tensor)
+                capture.graph.replay()
+                return {name: value.clone() if name.startswith(self.resident) else value
+                        for name, value in capture.outputs.items()}
+        elif self.room:    # this run tunes and allocates
+            self.captures[key], self.room = None, self.room - 1
+        outputs: dict[str, Any] = self.module(**inputs)
+        return outputs
+
+    def _capture(self, key: Any, inputs: dict[str, Any]) -> Capture | None:
+        """Return the run recorded, or None where it cannot be: the CPU takes part in it, or the memory is not enough."""
+        torch = need('torch', REMEDY)
+        own, graph = {name: tensor.clone() for name, tensor in inputs.items()}, torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                outputs = self.module(**own)
+        except RuntimeError:
+            del self.captures[key]
+            self.room = 0
+            return None
+        self.captures[key] = capture = Capture(graph, own, outputs)
+        return capture
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A torch network is run in the stated precision, and what it keeps for itself stays where it is."""
 
 import os
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 torch = pytest.importorskip('torch', reason='torch is not installed: pip install torch')
 
 from depth_ros.errors import SettingsError  # noqa: E402
-from depth_ros.runtime.torch_graph import TorchGraph, choose, free_bytes, set_threads  # noqa: E402
+from depth_ros.runtime import torch_graph  # noqa: E402
+from depth_ros.runtime.torch_graph import TorchGraph, choose, describe, free_bytes, set_threads  # noqa: E402
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='torch finds no CUDA GPU')
 
 
 class Network(torch.nn.Module):
@@ -53,6 +57,17 @@ def test_a_gpu_computes_in_the_half_precision_of_the_weights(monkeypatch):
         choose('cuda', 'auto', 'bf16')
 
 
+@pytest.mark.parametrize(('flags', 'dtype', 'said'), [
+    ('fma avx512_bf16 sse', torch.float32, 'model.precision bf16 is faster'), ('fma avx512_bf16 sse', torch.bfloat16, ''),
+    ('fma avx2', torch.bfloat16, 'fp32 is faster'), ('fma avx2', torch.float32, '')])
+def test_bfloat16_is_recommended_where_the_processor_multiplies_in_it(tmp_path, monkeypatch, flags, dtype, said):
+    (tmp_path / 'cpuinfo').write_text(f'processor : 0\nflags : {flags}\n')
+    monkeypatch.setattr(torch_graph, 'CPUINFO', tmp_path / 'cpuinfo')
+    words = describe('cpu', dtype)
+    assert words.startswith(f'{dtype} on cpu') and words.endswith(said) and (said or words.endswith('on cpu'))
+    assert describe('cuda', dtype) == f'{dtype} on cuda'
+
+
 def test_memory_that_is_not_enough_is_said_in_one_sentence_and_other_errors_stay_what_they_are():
     class Large(torch.nn.Module):
         def forward(self, elements):
@@ -78,3 +93,77 @@ def test_one_core_is_left_to_others_unless_a_number_is_given():
         assert torch.get_num_threads() == max(1, os.cpu_count() - 1)
     finally:
         torch.set_num_threads(before)
+
+
+class Carrying(torch.nn.Module):
+    """A picture in, its filtered form out, and a sum carried along on the device."""
+
+    resident = ('keep',)
+
+    def __init__(self):
+        super().__init__()
+        self.filter = torch.nn.Conv2d(3, 8, 3)
+
+    def forward(self, rgb, keep):
+        return {'map': self.filter(rgb).relu(), 'keep': keep + rgb.mean()}
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_runs_of_one_shape_are_recorded_once_and_replayed_on_what_they_are_given(monkeypatch, fails):
+    """On the CPU: a recording that computes again when it is replayed, as a GPU does, into the same memory."""
+    graph, recorded = TorchGraph(Carrying(), 'cpu', torch.float32), []
+
+    class Recording:
+        def replay(self):
+            capture, = (capture for capture in graph.captures.values() if capture and capture.graph is self)
+            for name, value in graph.module(**capture.inputs).items():
+                capture.outputs[name].copy_(value)
+
+    @contextmanager
+    def record(recording):
+        recorded.append(recording)
+        if fails:
+            raise RuntimeError('operation not permitted when stream is capturing')
+        yield
+
+    monkeypatch.setattr(torch.cuda, 'CUDAGraph', Recording)
+    monkeypatch.setattr(torch.cuda, 'graph', record)
+    random, kept = torch.Generator().manual_seed(0), []
+    with torch.inference_mode():
+        for side in (16, 24, 16, 24, 16, 16):
+            inputs = {'rgb': torch.rand(1, 3, side, side, generator=random), 'keep': torch.full((1,), side)}
+            wanted, found = graph.module(**inputs), graph._replay(inputs)
+            kept.append((wanted['keep'], found['keep']))
+            assert torch.equal(found['map'], wanted['map'])
+    assert all(torch.equal(wanted, found) for wanted, found in kept)    # what is carried is not written over by later runs
+    assert len(recorded) == 2
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_recorded_run_says_what_the_kernels_say_one_by_one_whatever_it_is_shown():
+    random = np.random.default_rng(0)
+    graph, keep, plain = TorchGraph(Carrying().cuda(), 'cuda', torch.float32), np.zeros(1, np.float32), 0.0
+    for number in range(5):
+        rgb = random.random((1, 3, 16, 16), np.float32)
+        with torch.inference_mode():
+            wanted = graph.module.filter(torch.as_tensor(rgb).cuda()).relu().cpu().numpy()
+        out = graph.run({'rgb': rgb, 'keep': keep})
+        keep, plain = out['keep'], plain + rgb.mean()
+        np.testing.assert_array_equal(out['map'], wanted)
+        assert abs(float(keep) - plain) < 1e-5
+        assert [type(capture) for capture in graph.captures.values()] == [
+            type(None) if number < 1 else torch_graph.Capture]
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_run_that_the_cpu_takes_part_in_is_not_recorded_and_still_right():
+    class Looking(torch.nn.Module):
+        def forward(self, x):
+            return {'map': x * float(x.sum())}
+
+    graph = TorchGraph(Looking(), 'cuda', torch.float32)
+    for _ in range(4):
+        assert graph.run({'x': np.float32([1, 2])})['map'].tolist() == [3, 6]
+    assert not any(graph.captures.values())
