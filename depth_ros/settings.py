@@ -95,6 +95,8 @@ class NodeSettings:
                                   choices=('raw', 'compressed'))
     camera_info_policy: str = option('latest', 'latest: the newest camera_info serves every picture; exact: only one '
                                      'with the very stamp of the picture.', choices=('latest', 'exact'))
+    build_engines: bool = option(True, 'Build TensorRT engines that are missing, beside the running node; false: use those '
+                                 'that `depth_ros build-engine` has built.')
     diagnostics_period_s: float = option(1.0, 'Time between two messages on /diagnostics [s].', low=0.1, high=60.0)
 
 

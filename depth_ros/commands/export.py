@@ -98,9 +98,11 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
             written = onnx_files.write(graphs[name], inputs, tuple(outputs), folder / f'{file}.onnx',
                                        torch.float16 if half else torch.float32)
             sums = [files.sha256(path) for path in written] + ['']
+            stays = tuple(onnx_files.output_name(one, inputs) for one in outputs
+                          if one.startswith(getattr(graphs[name], 'resident', ())))
             entries[file] = exported.GraphEntry(name, sums[0], sums[1], each_frame[name], _described(inputs),
                                                 _described({onnx_files.output_name(one, inputs): value
-                                                            for one, value in outputs.items()}), 0.0)
+                                                            for one, value in outputs.items()}), 0.0, stays)
             recorded[file] = inputs, outputs
     from depth_ros import __version__
 
@@ -131,37 +133,16 @@ class _OneByOne:
 
 
 def _record(family: 'Family', graphs: dict[str, Any], size: tuple[int, int], lengths: tuple[int, ...]) -> None:
-    """Run the family on a seeded clip, so that every graph is called as it is going to be.
+    """Run the family on a made clip. Raises InputError for a size that does not work."""
+    from depth_ros.families.clip import run_on_clip
 
-    A live stream's first frame has no past, its second has: two runs. Raises InputError for a size that does not work.
-    """
-    from depth_ros.core.camera import Camera
-    from depth_ros.core.frame import Clip
-
-    (h, w), state = size, None
-    camera = Camera(h, w, w, w, (w - 1) / 2, (h - 1) / 2)
     try:
-        for length in lengths:
-            state = None
-            for start in range(2 if length == 1 and family.carries_state else 1):
-                pictures = [family.shrink(_picture(start + number), size) for number in range(length)]
-                _, state = family.infer(graphs, Clip(np.stack(pictures), tuple(range(start, start + length)), camera), state)
+        run_on_clip(family, graphs, size, lengths)
     except (RuntimeError, ValueError) as error:    # of torch and numpy, about shapes
-        near = 'x'.join(map(str, family.size(*PICTURE, None)))
+        (h, w), near = size, 'x'.join(map(str, family.size(*PICTURE, None)))
         first = str(error).strip().splitlines()[0]
         raise InputError(f'{family.name} cannot see pictures of {h}x{w} px ({first}); give a --size like {near}, whose '
                          'sides are multiples of its patch') from error
-
-
-def _picture(number: int) -> np.ndarray:
-    """Return a picture (120, 160, 3) uint8 of soft blobs that move with `number`."""
-    import cv2
-
-    noise = np.random.default_rng(0).random((160, 240, 3), np.float32)
-    soft = cv2.GaussianBlur(noise, (0, 0), 6)
-    texture = (255 * (soft - soft.min()) / np.ptp(soft)).astype(np.uint8)
-    start = number % 80
-    return np.ascontiguousarray(texture[:120, start: start + 160])
 
 
 def _parity(settings: 'Settings', folder: Path, recorded: dict[str, Any], limit: float) -> dict[str, float]:

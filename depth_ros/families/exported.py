@@ -32,6 +32,7 @@ class GraphEntry:
     inputs: Mapping[str, Mapping[str, Any]]
     outputs: Mapping[str, Mapping[str, Any]]
     parity: float                             # largest difference from torch over the spread of the output
+    resident: tuple[str, ...] = ()            # outputs that the family only carries: they may stay on the device
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def family(settings: Settings, make: Callable[[Settings], Family]) -> Family:
         live=found.live if found.live.length in windows else windows[first],
         longest=max(windows), presets={length: spec for length, spec in found.presets.items() if length in windows},
         graphs={name: GraphFile(folder / f'{name}.onnx', entry.sha256, tuple(entry.inputs), tuple(entry.outputs),
-                                entry.data_sha256) for name, entry in manifest.graphs.items()})
+                                entry.data_sha256, tuple(entry.resident)) for name, entry in manifest.graphs.items()})
 
 
 class FixedGraph:
@@ -100,8 +101,11 @@ class FixedGraph:
         for entry in files.values():
             self.inputs |= {name: list(said['shape']) for name, said in entry.inputs.items()}
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the outputs by name. Raises InputError for inputs of a number or shape that was not exported."""
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs by name; arrays that stay on a device go in and out as they are.
+
+        Raises InputError for inputs of a number or shape that was not exported.
+        """
         if frozenset(inputs) not in self.files:
             raise InputError(f'{self.name} was exported for {" or ".join(str(len(names)) for names in self.files)} inputs, '
                              f'it was given {len(inputs)}; export again with the --length that you want')
@@ -116,10 +120,12 @@ class FixedGraph:
             outputs[f'frame{i:02}'] = one
         return outputs
 
-    def _fit(self, entry: GraphEntry, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _fit(self, entry: GraphEntry, inputs: Mapping[str, Any]) -> dict[str, Any]:
         fitting = {}
         for name, said in entry.inputs.items():
-            fitting[name] = np.ascontiguousarray(inputs[name], said['dtype'])
+            value = inputs[name]
+            as_it_is = not isinstance(value, np.ndarray) and value.dtype == said['dtype']    # it stays on its device
+            fitting[name] = value if as_it_is else np.ascontiguousarray(value, said['dtype'])
             if fitting[name].shape != tuple(said['shape']):
                 raise InputError(f'{name} of {self.name} is {fitting[name].shape}, it was exported for '
                                  f'{tuple(said["shape"])}; export again with the --size and --length that you want')

@@ -64,6 +64,7 @@ class GraphFile:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     data_sha256: str = ''                     # of the weights that lie beside it (`.data`), '' if they are inside
+    resident: tuple[str, ...] = ()            # outputs that the family only carries: they may stay on the device
 
 
 @dataclass(frozen=True)
