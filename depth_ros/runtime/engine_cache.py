@@ -19,11 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from depth_ros.errors import BackendError
 from depth_ros.runtime.build import BuildOptions, Progress, build_plan
-from depth_ros.runtime.onnx_graph import OnnxGraph
+from depth_ros.runtime.probe import Inputs, compare
 from depth_ros.runtime.tensorrt_graph import PlanRefused, Platform, TensorRtGraph, find_platform
 
 SCHEMA = 1                     # of keys and records; a change rebuilds everything
@@ -31,14 +29,6 @@ LIMIT_BYTES = 20 << 30         # of all plans together
 POLL_S = 0.1
 TAGS = {'full': b'ftrt', 'rtx': b'vtrt'}
 LOCATION = re.compile(rb'\n\x08location\x12([\x01-\x7f])')    # of an ONNX file's external data, as protobuf writes it
-PROBES = 3                     # a first run, the capture of the CUDA graph, its replay
-# Largest rms of the difference to ONNX Runtime, per rms of the reference, and largest difference, per largest value. float32
-# differs by the order of sums; half precision by 2^-11 per operation. The attention that TensorRT 10.3 to 10.7 gets wrong is
-# off by the whole of the result.
-RMS_LIMIT = {'fp32': 1e-3, 'fp16': 3e-2}
-MAX_LIMIT = {'fp32': 1e-2, 'fp16': 2e-1}
-
-Inputs = dict[str, np.ndarray]
 
 
 class DamagedPlan(Exception):
@@ -302,42 +292,3 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-# ---- the probe ----
-
-def compare(graph: TensorRtGraph, onnx: Path, precision: str, probes: Sequence[Inputs] = ()) -> tuple[dict[str, Any], str]:
-    """Return (per output the largest relative errors against ONNX Runtime, what is beyond the limits or '')."""
-    reference = OnnxGraph(onnx)
-    found: dict[str, Any] = {name: {'rms': 0.0, 'max': 0.0} for name in graph.outputs}
-    for given in probes or [_noise(graph, seed) for seed in range(PROBES)]:
-        wanted = reference.run({name: given[name] for name in reference.inputs})
-        got = graph.run(given)
-        for name, errors in found.items():
-            rms, largest = _difference(np.asarray(got[name]), wanted[name])
-            errors.update(rms=max(errors['rms'], rms), max=max(errors['max'], largest))
-    beyond = [f'{name}: rms {errors["rms"]:.2g}, largest {errors["max"]:.2g} of the values; the limits are '
-              f'{RMS_LIMIT[precision]:g} and {MAX_LIMIT[precision]:g}' for name, errors in found.items()
-              if not (errors['rms'] <= RMS_LIMIT[precision] and errors['max'] <= MAX_LIMIT[precision])]
-    return found, '; '.join(beyond)
-
-
-def _noise(graph: TensorRtGraph, seed: int) -> Inputs:
-    """Return normal noise for every input of real numbers, zeros for the others: those are places and counts."""
-    random = np.random.default_rng(seed)
-    return {name: (random.standard_normal(shape) if graph.dtypes[name].kind == 'f' else np.zeros(shape)).astype(
-        graph.dtypes[name]) for name, shape in graph.inputs.items()}
-
-
-def _difference(got: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
-    """Return rms and largest difference, each in units of the reference's; infinite where the finite values differ."""
-    got, wanted = got.astype(np.float64), wanted.astype(np.float64)
-    finite = np.isfinite(wanted)
-    if not np.array_equal(finite, np.isfinite(got)):
-        return float('inf'), float('inf')
-    off, wanted = (got - wanted)[finite], wanted[finite]
-    if not off.size:
-        return 0.0, 0.0
-    tiny = np.finfo(np.float32).tiny
-    return (float(np.sqrt(np.mean(off ** 2)) / max(np.sqrt(np.mean(wanted ** 2)), tiny)),
-            float(np.abs(off).max() / max(np.abs(wanted).max(), tiny)))
