@@ -75,6 +75,23 @@ def enough_memory(device: str) -> Iterator[None]:
                             'or model.precision to bf16') from error
 
 
+@contextmanager
+def exactly(device: str) -> Iterator[None]:
+    """Let torch take the algorithms that give the same bits every time; where there are none on a GPU it warns."""
+    torch = need('torch', REMEDY)
+    with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+        if device == 'cpu':    # it knows no others
+            yield
+            return
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')    # read when the first product is made
+        before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
 class Capture(NamedTuple):
     """A run recorded on the GPU, with the tensors that it reads and writes."""
 
@@ -108,8 +125,7 @@ class TorchGraph:
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return every output by name. Raises SettingsError where the memory is not enough."""
         torch = need('torch', REMEDY)
-        exactly = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
-        with enough_memory(self.device), torch.inference_mode(), exactly:
+        with enough_memory(self.device), torch.inference_mode(), exactly(self.device):
             placed = {name: self._placed(torch.as_tensor(value)) for name, value in inputs.items()}
             outputs = self._replay(placed) if self.device == 'cuda' else self.module(**placed)
             return {name: value if name.startswith(self.resident) else _array(value) for name, value in outputs.items()}

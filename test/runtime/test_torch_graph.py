@@ -68,6 +68,14 @@ def test_bfloat16_is_recommended_where_the_processor_multiplies_in_it(tmp_path, 
     assert describe('cuda', dtype) == f'{dtype} on cuda'
 
 
+@pytest.mark.parametrize(('device', 'asked'), [('cpu', False), ('cuda', True)])
+def test_a_gpu_is_asked_for_the_same_bits_every_time_and_others_are_left_alone(device, asked):
+    with torch_graph.exactly(device):
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert torch.are_deterministic_algorithms_enabled() == asked
+    assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.deterministic
+
+
 def test_memory_that_is_not_enough_is_said_in_one_sentence_and_other_errors_stay_what_they_are():
     class Large(torch.nn.Module):
         def forward(self, elements):
