@@ -1,19 +1,28 @@
-"""`depth_ros process`: depth of a recording, as a bag or as a folder."""
+"""`depth_ros process`: depth of recordings, as bags or as folders.
 
+Three threads, so that the network need not wait: one opens and decodes ahead, across the end of a recording; this one runs
+the network, opened once for all; one writes. Every recording is a stream of its own, as if it were processed alone.
+"""
+
+import os
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from depth_ros.errors import InputError, OutputError, SettingsError
+from depth_ros.errors import DepthRosError, InputError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from depth_ros.core.frame import DepthFrame, Frame
@@ -21,13 +30,16 @@ if TYPE_CHECKING:
     from depth_ros.io.source import Source
     from depth_ros.settings import Settings
 
-INTERRUPTED = 130    # exit code, as a shell gives it for Ctrl-C
+FAILED, INTERRUPTED = 2, 130    # exit codes, the latter as a shell gives it for Ctrl-C
+BETWEEN = 3                     # read ahead at least the end of a recording, the opened next one and its first picture
+NO_FOLDER = ('.mcap', '.bag', '.db3', '.mp4', '.ply', '.npz')
 Item = TypeVar('Item')
 
 
 def process(
-    input: Annotated[Path, typer.Argument(help='Bag (mcap, sqlite3, ROS 1), video, or folder of pictures.')],
-    output: Annotated[Path, typer.Argument(help='A bag if it ends in .mcap, else a folder.')],
+    input: Annotated[list[Path], typer.Argument(help='Bag (mcap, sqlite3, ROS 1), video, or folder of pictures.')],
+    output: Annotated[Path, typer.Argument(help='A bag if it ends in .mcap, else a folder; of several recordings the '
+                                           'folder for NAME.mcap of each bag and the folder NAME of each other one.')],
     family: Annotated[str | None, typer.Option(help='Model family; `depth_ros models` lists them.')] = None,
     weights: Annotated[str | None, typer.Option(help='File with the weights; default: the shipped ones.')] = None,
     backend: Annotated[str | None, typer.Option(help='What runs the network.')] = None,
@@ -40,75 +52,173 @@ def process(
     start: Annotated[float | None, typer.Option(help='Start this many seconds after the beginning.')] = None,
     end: Annotated[float | None, typer.Option(help='End this many seconds after the beginning.')] = None,
     rate: Annotated[float, typer.Option(help='Rate of pictures in a folder whose names are no times, in Hz.')] = 30.0,
-    preview: Annotated[Path | None, typer.Option(help='Write a video of pictures beside their depth (.mp4).')] = None,
-    cloud: Annotated[Path | None, typer.Option(help='Write the points of the last frame (.ply).')] = None,
+    preview: Annotated[Path | None, typer.Option(help='Write a video of pictures beside their depth (.mp4; of '
+                                                   'several a folder).')] = None,
+    cloud: Annotated[Path | None, typer.Option(help='Write the points of the last frame (.ply; of several a '
+                                                 'folder).')] = None,
     points: Annotated[bool, typer.Option(help='Write point clouds into the bag.')] = False,
     live: Annotated[bool, typer.Option(help='Use the windows of the live node: the same bytes.')] = False,
     overwrite: Annotated[bool, typer.Option(help='Replace existing outputs once the new ones are complete.')] = False,
 ) -> None:
-    """Write the depth of a recording as a bag or as a folder of arrays."""
+    """Write the depth of recordings as bags or as folders of arrays.
+
+    One that cannot be processed does not stop the others; it is named, and the exit code is 2.
+    """
+    from depth_ros.families import load_family
+    from depth_ros.io.output import writing
     from depth_ros.io.source import open_source
+    from depth_ros.pipeline import open_stream, window_spec
     from depth_ros.settings import build
 
     given = {'family': family, 'weights': weights, 'backend': backend, 'length': length, 'stride': stride,
              'camera.fx_fy_cx_cy': camera, 'camera.file': camera_file}
     settings = build({name: value for name, value in given.items() if value is not None}
                      | dict(parse_setting(text) for text in set or ()))
-    _check(input, output, start, end, rate, points)
-    source = open_source(input, topic, start, end, rate, settings.camera)
-    with _interruptible() as interrupted:
-        with ExitStack() as stack:
-            results = Results(stack, source, settings, output, preview, cloud, points, overwrite)
-            summary = _run(source, settings, live, results, interrupted)
+    jobs = plan(input, output, preview, cloud)
+    _check(jobs, start, end, rate, points)
+    opening = partial(open_source, topic=topic, start_s=start, end_s=end, rate_hz=rate, camera=settings.camera)
+    ahead = window_spec(load_family(settings), settings, live).stride + BETWEEN
+    for folder in filter(None, (output, preview, cloud) if len(jobs) > 1 else ()):
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+    opened: list[DepthStream] = []
+    failed: list[str] = []
+
+    def new_stream() -> 'DepthStream':
+        from depth_ros.core.stream import DepthStream
+
+        if not opened:
+            opened.append(open_stream(settings, live=live))
+        return DepthStream(opened[0].family, opened[0].graphs, opened[0].spec, settings, opened[0].info)
+
+    with _interruptible() as interrupted, closing(read_ahead(read(jobs, opening), ahead)) as recorded:
+        for job, items in groupby(recorded, itemgetter(0)):
+            try:
+                _run(job, _raised(items), new_stream, partial(Results, settings, job, points, overwrite), interrupted)
+            except DepthRosError as error:
+                of_all = not opened and not isinstance(error, InputError | OutputError)    # no network, no recording
+                if len(jobs) == 1 or of_all:
+                    raise
+                job.wanted = False
+                failed.append(job.input.name)
+                print(f'depth_ros: {job.input.name}: {error}', file=sys.stderr)
+            if interrupted.is_set():
+                raise typer.Exit(INTERRUPTED)
+    if failed:
+        print(f'depth_ros: {len(failed)} of {len(jobs)} recordings failed: {", ".join(failed)}', file=sys.stderr)
+        raise typer.Exit(FAILED)
+
+
+@dataclass(eq=False)
+class Job:
+    """A recording, and where its depth goes."""
+
+    input: Path
+    output: Path
+    preview: Path | None
+    cloud: Path | None
+    wanted: bool = True    # False: it failed, its other pictures need not be read
+
+
+def plan(inputs: list[Path], output: Path, preview: Path | None, cloud: Path | None) -> list[Job]:
+    """Return the jobs: one recording goes to `output` itself, several are named after their inputs in folders.
+
+    Raises OutputError if several have the same name, or if a folder is no name of a folder.
+    """
+    from depth_ros.io.bag import is_bag
+
+    if len(inputs) == 1:
+        return [Job(inputs[0], output, preview, cloud)]
+    for folder in filter(None, (output, preview, cloud)):
+        if folder.suffix in NO_FOLDER:
+            raise OutputError(f'{folder}: of several recordings there are several results; name a folder for them')
+    jobs: dict[str, Job] = {}
+    for path in inputs:
+        whole = Path(os.path.abspath(path))
+        name = whole.name if whole.is_dir() else whole.stem
+        if name in jobs:
+            raise OutputError(f'{jobs[name].input} and {path} would both become {output / name}; rename one of them or '
+                              'process it by itself')
+        jobs[name] = Job(path, output / (f'{name}.mcap' if is_bag(path) else name), preview and preview / f'{name}.mp4',
+                         cloud and cloud / f'{name}.ply')
+    return list(jobs.values())
+
+
+def read(jobs: list[Job], opening: Callable[[Path], 'Source']) -> Iterator[tuple[Job, Any]]:
+    """Yield of each job its source, (log time ns, frame) of every picture, and at its end None or what went wrong."""
+    for job in jobs:
+        try:
+            source = opening(job.input)
+            yield job, source
+            for item in source.recorded():
+                if not job.wanted:
+                    break
+                yield job, item
+            yield job, None
+        except DepthRosError as error:
+            yield job, error
+
+
+def _raised(items: Iterator[tuple[Job, Any]]) -> Iterator[Any]:
+    """Yield what was read of one job up to its end; what went wrong is raised."""
+    for _, item in items:
+        if item is None:
+            return
+        if isinstance(item, DepthRosError):
+            raise item
+        yield item
+
+
+def _run(job: Job, items: Iterator[Any], new_stream: 'Callable[[], DepthStream]',
+         open_results: 'Callable[[ExitStack, Source], Results]', interrupted: threading.Event) -> None:
+    """Push every frame, hand over every depth, and print a line about it."""
+    source: Source = next(items)
+    with ExitStack() as stack:
+        results = open_results(stack, source)
+        stream = new_stream()
+        begin, frames, segments, metric = time.perf_counter(), 0, {0}, False
+        with progress(source.name, source.count) as advance:
+            for done in depths(stream, items, interrupted):
+                results.add(done)
+                for _, depth in done:
+                    advance()
+                    metric = depth.depth_m is not None
+                    segments.add(depth.segment)
+                frames += len(done)
+        complete = not interrupted.is_set()
+        if not frames and not complete:
+            raise typer.Exit(INTERRUPTED)
+        if not frames:
+            raise InputError(f'{source.name} has no pictures in the part that is wanted; check --start and --end'
+                             + ''.join(f' ({note})' for note in source.notes))
+        results.close(complete)
+        rate_hz = frames / (time.perf_counter() - begin)
     for note in source.notes:
         print(f'depth_ros: note: {note}', file=sys.stderr)
-    print(summary + ' (interrupted)' * interrupted.is_set())
-    if interrupted.is_set():
-        raise typer.Exit(INTERRUPTED)
-
-
-def _run(source: 'Source', settings: 'Settings', live: bool, results: 'Results', interrupted: threading.Event) -> str:
-    """Push every frame, hand over every depth, and return one line about it."""
-    from depth_ros.pipeline import open_stream
-
-    stream = open_stream(settings, live=live)
-    begin, frames, segments, metric = time.perf_counter(), 0, {0}, False
-    with progress(source.name, source.count) as advance, closing(read_ahead(source.recorded())) as recorded:
-        for log_ns, depth in depths(stream, recorded, interrupted):
-            results.add(depth, log_ns)
-            advance()
-            frames, metric = frames + 1, depth.depth_m is not None
-            segments.add(depth.segment)
-    if not frames:
-        if interrupted.is_set():
-            raise typer.Exit(INTERRUPTED)
-        raise InputError(f'{source.name} has no pictures in the part that is wanted; check --start and --end'
-                         + ''.join(f' ({note})' for note in source.notes))
-    results.close(complete=not interrupted.is_set())
-    rate_hz = frames / (time.perf_counter() - begin)
-    return (f'{source.name}: {frames} frames of {"metric" if metric else "relative"} depth, {rate_hz:.1f} frames/s, '
-            f'{len(segments)} segment{"s" * (len(segments) > 1)} -> {results.output}')
+    print(f'{source.name}: {frames} frames of {"metric" if metric else "relative"} depth, {rate_hz:.1f} frames/s, '
+          f'{len(segments)} segment{"s" * (len(segments) > 1)} -> {job.output}{"" if complete else " (interrupted)"}',
+          flush=True)
 
 
 def depths(stream: 'DepthStream', recorded: Iterator[tuple[int, 'Frame']],
-           interrupted: threading.Event) -> Iterator[tuple[int, 'DepthFrame']]:
-    """Yield (log time ns, depth) of every frame in order, or of what is done when interrupted."""
+           interrupted: threading.Event) -> Iterator[list[tuple[int, 'DepthFrame']]]:
+    """Yield (log time ns, depth) of every frame in order, push by push, or of what is done when interrupted."""
     waiting: deque[int] = deque()
     for log_ns, frame in recorded:
         if interrupted.is_set():
             return
         waiting.append(log_ns)
-        for depth in stream.push(frame):
-            yield waiting.popleft(), depth
-    for depth in stream.flush():
-        yield waiting.popleft(), depth
+        if done := stream.push(frame):
+            yield [(waiting.popleft(), depth) for depth in done]
+    if done := stream.flush():
+        yield [(waiting.popleft(), depth) for depth in done]
 
 
 class Results:
-    """The outputs that were asked for. They appear when `stack` unwinds without an error."""
+    """The outputs that were asked for, written in a thread. They appear when `stack` unwinds without an error."""
 
-    def __init__(self, stack: ExitStack, source: 'Source', settings: 'Settings', output: Path, preview: Path | None,
-                 cloud: Path | None, points: bool, overwrite: bool) -> None:
+    def __init__(self, settings: 'Settings', job: Job, points: bool, overwrite: bool, stack: ExitStack,
+                 source: 'Source') -> None:
         from depth_ros.io.bag_writer import DepthBag
         from depth_ros.io.depth_file import DepthFolder
         from depth_ros.io.output import complete_or_nothing
@@ -117,37 +227,48 @@ class Results:
         def place(path: Path) -> Path:
             return stack.enter_context(complete_or_nothing(path, overwrite))
 
-        self.output, self.settings, self.source, self.points = output, settings.cloud, source, points
-        is_bag = output.suffix == '.mcap'
-        self.bag = DepthBag(place(output), settings.cloud, points, source.recording) if is_bag else None
-        if self.bag:
-            stack.callback(self.bag.abandon)
-        self.folder = None if is_bag else DepthFolder(place(output))
-        self.video = PreviewVideo(place(preview), source.rate_hz) if preview else None
-        self.cloud = place(cloud) if cloud else None
+        self.settings, self.source, self.points = settings.cloud, source, points
+        self.thread = stack.enter_context(ThreadPoolExecutor(1))
+        self.writing: Future[Any] = self.thread.submit(bool)    # what was handed over last
+        path, video = place(job.output), place(job.preview) if job.preview else None
+        self.cloud = place(job.cloud) if job.cloud else None
+        # A bag is opened and closed in the thread that reads and writes it: sqlite insists.
+        self.bag = self._done(DepthBag, path, settings.cloud, points, source.recording) if path.suffix == '.mcap' else None
+        stack.callback(self._done, self.bag.abandon if self.bag else bool)    # after what is still being written
+        self.files: list[DepthFolder | PreviewVideo] = [] if self.bag else [DepthFolder(path)]
+        if video:
+            self.files.append(PreviewVideo(video, source.rate_hz))
         self.last: DepthFrame | None = None
 
-    def add(self, depth: 'DepthFrame', log_ns: int) -> None:
-        """Write one frame to every output."""
-        if (self.points or self.cloud) and depth.camera is None:
-            raise InputError(f'{self.source.name} has no calibration, which points need; '
-                             'give --camera fx,fy,cx,cy or --camera-file')
-        if self.bag:
-            self.bag.add(depth, log_ns)
-        if self.folder:
-            self.folder.add(depth)
-        if self.video:
-            self.video.add(depth)
-        self.last = depth
+    def add(self, depths: 'list[tuple[int, DepthFrame]]') -> None:
+        """Have (log time ns, depth) of some frames written, once those before are; raises what went wrong with them."""
+        self.writing.result()
+        self.writing = self.thread.submit(self._write, depths)
 
     def close(self, complete: bool) -> None:
         """Finish every output; `complete` is False where the recording was not read to its end."""
+        self.writing.result()
+        self._done(self._close, complete)
+
+    def _done(self, function: Callable[..., Item], *values: Any) -> Item:
+        return self.thread.submit(function, *values).result()
+
+    def _write(self, depths: 'list[tuple[int, DepthFrame]]') -> None:
+        for log_ns, depth in depths:
+            if (self.points or self.cloud) and depth.camera is None:
+                raise InputError(f'{self.source.name} has no calibration, which points need; '
+                                 'give --camera fx,fy,cx,cy or --camera-file')
+            if self.bag:
+                self.bag.add(depth, log_ns)
+            for file in self.files:
+                file.add(depth)
+            self.last = depth
+
+    def _close(self, complete: bool) -> None:
         if self.bag:
             self.bag.close(complete)
-        if self.folder:
-            self.folder.close()
-        if self.video:
-            self.video.close()
+        for file in self.files:
+            file.close()
         if self.cloud and self.last:
             write_cloud(self.cloud, self.last, self.settings)
 
@@ -164,17 +285,19 @@ def write_cloud(path: Path, depth: 'DepthFrame', settings: Any) -> None:
         write_ply(path, *make_cloud(NominalScale().depth(depth), depth.frame.rgb, depth.camera, settings))
 
 
-def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
-    """Yield the items; the next one is made in a thread while the last one is used."""
+def read_ahead(items: Iterator[Item], count: int = 1) -> Generator[Item, None, None]:
+    """Yield the items; the next `count` are made in a thread while one is used."""
     end: Any = object()
     with ThreadPoolExecutor(1) as thread:
+        coming = deque(thread.submit(next, items, end) for _ in range(count))
         try:
-            coming = thread.submit(next, items, end)
-            while (item := coming.result()) is not end:
-                coming = thread.submit(next, items, end)
+            while (item := coming.popleft().result()) is not end:
+                coming.append(thread.submit(next, items, end))
                 yield item
-        finally:    # in the thread that opened the files: sqlite insists
-            thread.submit(getattr(items, 'close', bool)).result()
+        finally:
+            for future in coming:
+                future.cancel()
+            thread.submit(getattr(items, 'close', bool)).result()    # in the thread that opened the files: sqlite insists
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -194,13 +317,15 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, value    # the settings say what they expected
 
 
-def _check(input: Path, output: Path, start: float | None, end: float | None, rate: float, points: bool) -> None:
-    if output.resolve() == input.resolve():
-        raise OutputError(f'{output} is the input; choose another name')
-    if output.suffix in ('.bag', '.db3', '.mp4', '.ply', '.npz'):
-        raise OutputError(f'{output}: a bag ends in .mcap, everything else becomes a folder; choose another name')
-    if points and output.suffix != '.mcap':
-        raise OutputError('--points writes clouds into a bag; name the output .mcap or take --cloud')
+def _check(jobs: list[Job], start: float | None, end: float | None, rate: float, points: bool) -> None:
+    for job in jobs:
+        if job.output.resolve() == job.input.resolve():
+            raise OutputError(f'{job.output} is the input; choose another name')
+        if job.output.suffix in set(NO_FOLDER) - {'.mcap'}:
+            raise OutputError(f'{job.output}: a bag ends in .mcap, everything else becomes a folder; choose another name')
+        if points and job.output.suffix != '.mcap':
+            raise OutputError(f'--points writes clouds into a bag, but {job.output} becomes a folder; name the output .mcap '
+                              'or take --cloud')
     if not rate > 0 or (start or 0) < 0 or (end is not None and end <= (start or 0)):
         raise InputError(f'--start {start}, --end {end}, --rate {rate}: expected 0 <= start < end and a positive rate')
 

@@ -55,7 +55,7 @@ def test_process_gives_the_same_depth(tmp_path, weights, chair, capsys):
     ask(chair, 'what?', weights, **CAMERA, set=SMALL, out=tmp_path / 'asked')
     (tmp_path / 'pictures').mkdir()
     chair.rename(tmp_path / 'pictures' / 'chair.png')
-    process(tmp_path / 'pictures', tmp_path / 'processed', family='depthvlm', weights=weights, **CAMERA, set=SMALL)
+    process([tmp_path / 'pictures'], tmp_path / 'processed', family='depthvlm', weights=weights, **CAMERA, set=SMALL)
     name = 'depth_m_000000.npy'
     assert np.array_equal(np.load(tmp_path / 'asked' / name), np.load(tmp_path / 'processed' / name))
 

@@ -19,10 +19,10 @@ from depth_ros.errors import OutputError, SettingsError, WeightsError  # noqa: E
 from test.families.tiny import settings_of, write  # noqa: E402
 
 
-def exported(name, folder, **options):
-    """Return (weights, exported folder) of a tiny family."""
+def exported(name, folder, settings=(), **options):
+    """Return (weights, exported folder) of a tiny family, with more settings than those that make it quick."""
     weights = write(name, folder / 'weights')
-    said = [f'{key}={value}' for key, value in settings_of(name).items() if key != 'length']
+    said = [*(f'{key}={value}' for key, value in settings_of(name).items() if key != 'length'), *settings]
     export(name, folder / 'out', str(weights), set=said, **options)
     return str(weights), str(folder / 'out')
 
@@ -78,7 +78,7 @@ def test_the_folder_says_what_it_is_and_how_near_to_torch(single):
 def test_process_takes_the_folder(single, tmp_path):
     (tmp_path / 'pictures').mkdir()
     cv2.imwrite(str(tmp_path / 'pictures' / '0.png'), np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))
-    process(tmp_path / 'pictures', tmp_path / 'depth', family='pixel_perfect', weights=single[1], set=['model.steps=2'])
+    process([tmp_path / 'pictures'], tmp_path / 'depth', family='pixel_perfect', weights=single[1], set=['model.steps=2'])
     assert len(list((tmp_path / 'depth').glob('*.npy'))) == 1
 
 
@@ -142,3 +142,17 @@ def test_windows_and_a_live_stream_are_those_of_torch(tmp_path):
         found, stream = maps('video_depth_anything', folder, frames=40, live=live)
         assert_same(found, wanted)
         assert stream.spec == torch_stream.spec
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('injected', [True, False])
+def test_gemdepth_is_that_of_torch_with_and_without_its_pose(injected, tmp_path):
+    """Its tiny network turns a rounding of its tokens (3e-7) into 0.02 of some maps: poses and most pixels are compared."""
+    weights, folder = exported('gemdepth', tmp_path, [f'model.pose_injection={str(injected).lower()}'], length=8)
+    wanted, torch_stream = maps('gemdepth', weights, frames=12, length=8, model__pose_injection=injected)
+    found, stream = maps('gemdepth', folder, frames=12, length=8)
+    assert (torch_stream.info['backend'], stream.info['backend']) == ('torch', 'onnx')
+    assert np.median(np.abs(found - wanted)) < 1e-3 * wanted.std()
+    assert np.abs(found - wanted).max() < 0.1 * wanted.std()
+    parity = json.loads((Path(folder) / 'graphs.json').read_text())['graphs']['window']['parity']
+    assert parity < 1e-3

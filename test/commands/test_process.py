@@ -71,7 +71,7 @@ def start(*positional, before=None, **options):
 
 
 def test_a_folder_of_pictures_becomes_a_folder_of_maps(tmp_path, pictures, metric, capsys):
-    process(pictures, tmp_path / 'out', **metric)
+    process([pictures], tmp_path / 'out', **metric)
     out = lines(tmp_path / 'out')
     assert [line['index'] for line in out] == list(range(6)) and {line['segment'] for line in out} == {0}
     depth = np.load(tmp_path / 'out' / out[2]['depth_m_file'])
@@ -83,15 +83,15 @@ def test_a_folder_of_pictures_becomes_a_folder_of_maps(tmp_path, pictures, metri
 
 def test_two_runs_write_the_same_bytes(tmp_path, bag, relative):
     for name in 'ab':
-        process(bag, tmp_path / name, **relative)
-        process(bag, tmp_path / f'{name}.mcap', points=True, **relative)
+        process([bag], tmp_path / name, **relative)
+        process([bag], tmp_path / f'{name}.mcap', points=True, **relative)
     assert contents(tmp_path / 'a') == contents(tmp_path / 'b')
     assert (tmp_path / 'a.mcap').read_bytes() == (tmp_path / 'b.mcap').read_bytes()
 
 
 def test_a_folder_and_a_bag_hold_the_same_depth(tmp_path, bag, metric):
-    process(bag, tmp_path / 'out', **metric)
-    process(bag, tmp_path / 'out.mcap', points=True, **metric)
+    process([bag], tmp_path / 'out', **metric)
+    process([bag], tmp_path / 'out.mcap', points=True, **metric)
     messages = [entry[1:] for entry in read_all(tmp_path / 'out.mcap') if entry[0] == '/depth_ros/depth/image']
     for line, (log_ns, msg) in zip(lines(tmp_path / 'out'), messages, strict=True):
         assert log_ns == line['stamp_ns'] + 5_000_000
@@ -106,20 +106,20 @@ def test_every_container_of_the_same_pictures_gives_the_same_depth(tmp_path, rel
     entries = camera_entries()
     for path in (write_ros2(tmp_path / 'mcap', entries), write_ros2(tmp_path / 'db3', entries, 'SQLITE3'),
                  write_ros1(tmp_path / 'ros1.bag', entries)):
-        process(path, tmp_path / f'{path.stem}_out', **relative)
+        process([path], tmp_path / f'{path.stem}_out', **relative)
         maps.append(contents(tmp_path / f'{path.stem}_out'))
     assert maps[0] == maps[1] == maps[2]
 
 
 def test_preview_and_cloud_come_beside_the_result(tmp_path, bag, metric):
-    process(bag, tmp_path / 'out', preview=tmp_path / 'a.mp4', cloud=tmp_path / 'a.ply', **metric)
+    process([bag], tmp_path / 'out', preview=tmp_path / 'a.mp4', cloud=tmp_path / 'a.ply', **metric)
     assert cv2.VideoCapture(str(tmp_path / 'a.mp4')).get(cv2.CAP_PROP_FRAME_COUNT) == 5
     assert (tmp_path / 'a.ply').read_bytes().startswith(b'ply')
     assert visible_and_hidden(tmp_path) == ['a.mp4', 'a.ply', 'bag', 'out']
 
 
 def test_a_part_can_be_cut_out_and_the_camera_stated(tmp_path, pictures, relative):
-    process(pictures, tmp_path / 'out', start=0.1, end=0.3, rate=10.0, camera='30,31,16,12', **relative)
+    process([pictures], tmp_path / 'out', start=0.1, end=0.3, rate=10.0, camera='30,31,16,12', **relative)
     out = lines(tmp_path / 'out')
     assert [line['stamp_ns'] for line in out] == [100_000_000, 200_000_000]
     assert out[0]['K'] == [[30, 0, 16], [0, 31, 12], [0, 0, 1]] and out[0]['depth_m_file'] is None
@@ -127,7 +127,7 @@ def test_a_part_can_be_cut_out_and_the_camera_stated(tmp_path, pictures, relativ
 
 def test_pictures_that_change_their_size_begin_a_new_segment(tmp_path, pictures, relative):
     (pictures / '3.png').write_bytes(jpeg(picture(0, 48, 64), '.png'))
-    process(pictures, tmp_path / 'out', preview=tmp_path / 'a.mp4', **relative)
+    process([pictures], tmp_path / 'out', preview=tmp_path / 'a.mp4', **relative)
     assert [line['segment'] for line in lines(tmp_path / 'out')] == [0, 0, 0, 1, 2, 2]
     assert np.load(tmp_path / 'out' / 'map_000003.npy').shape == (48, 64)
 
@@ -135,7 +135,7 @@ def test_pictures_that_change_their_size_begin_a_new_segment(tmp_path, pictures,
 def test_stamps_that_go_back_begin_a_new_segment(tmp_path, relative):
     entries = [('/image', index, image(stamp * 10**6, picture(0) // 2 + index))
                for index, stamp in enumerate((10, 20, 5, 15))]
-    process(write_ros2(tmp_path / 'bag', entries), tmp_path / 'out', **relative)
+    process([write_ros2(tmp_path / 'bag', entries)], tmp_path / 'out', **relative)
     assert [line['segment'] for line in lines(tmp_path / 'out')] == [0, 0, 1, 1]
 
 
@@ -166,23 +166,23 @@ def test_what_cannot_work_is_refused_and_leaves_nothing_behind(tmp_path, picture
     asked = {'input': 'pictures', 'output': 'out', **relative, **change}
     paths = {name: tmp_path / asked.pop(name) for name in ('input', 'output', 'preview', 'cloud') if name in asked}
     with pytest.raises(kind, match=words):
-        process(**paths, **asked)
+        process([paths.pop('input')], **paths, **asked)
     assert visible_and_hidden(tmp_path) == ['pictures', 'taken']
     assert visible_and_hidden(tmp_path / 'taken') == ['diary']
 
 
 def test_a_picture_that_is_damaged_leaves_no_half_result_and_keeps_the_old_one(tmp_path, pictures, relative):
-    process(pictures, tmp_path / 'out', **relative)
+    process([pictures], tmp_path / 'out', **relative)
     before = contents(tmp_path / 'out')
     (pictures / '4.png').write_bytes(b'hello')
     with pytest.raises(InputError, match='4.png'):
-        process(pictures, tmp_path / 'out', preview=tmp_path / 'a.mp4', overwrite=True, **relative)
+        process([pictures], tmp_path / 'out', preview=tmp_path / 'a.mp4', overwrite=True, **relative)
     assert contents(tmp_path / 'out') == before and visible_and_hidden(tmp_path) == ['out', 'pictures']
 
 
 def test_overwrite_replaces_the_old_result_as_a_whole(tmp_path, pictures, relative):
-    process(pictures, tmp_path / 'out', **relative)
-    process(pictures, tmp_path / 'out', end=0.05, overwrite=True, **relative)
+    process([pictures], tmp_path / 'out', **relative)
+    process([pictures], tmp_path / 'out', end=0.05, overwrite=True, **relative)
     assert visible_and_hidden(tmp_path / 'out') == ['frames.jsonl', 'map_000000.npy', 'map_000001.npy']
 
 
@@ -267,6 +267,6 @@ def test_the_genuine_recordings_are_processed(tmp_path, shared, relative):
     names = {'aruco_images.bag': 1, 'aruco_marker.bag': 1, 'fiducial_board_611.bag': 1, 'golf.mov': 40}
     for name, frames in names.items():
         path = shared / 'data' / ('videos' if frames > 1 else 'ros1_bags') / name
-        process(path, tmp_path / 'out.mcap', points=frames == 1, overwrite=True, **relative)
+        process([path], tmp_path / 'out.mcap', points=frames == 1, overwrite=True, **relative)
         ours = [msg for topic, _, msg in read_all(tmp_path / 'out.mcap') if topic == '/depth_ros/relative/image']
         assert len(ours) == frames and np.isfinite(ours[0].data.view(np.float32)).all()

@@ -41,7 +41,7 @@ def test_pictures_become_maps_and_the_same_bytes_again(name, live, pictures, tmp
     weights = write(name, tmp_path / 'weights')
     said = [f'{key}={value}' for key, value in settings_of(name).items()]
     for run in ('first', 'second'):
-        process(pictures, tmp_path / run, family=name, weights=str(weights), set=said, live=live)
+        process([pictures], tmp_path / run, family=name, weights=str(weights), set=said, live=live)
     first, second = ({item.name: item.read_bytes() for item in (tmp_path / run).iterdir()} for run in ('first', 'second'))
     assert first == second
     family, found = load_family(build({'family': name})), lines(tmp_path / 'first')

@@ -44,7 +44,7 @@ def test_the_node_publishes_the_bytes_that_process_writes(family, walk, opened, 
     if family in NAMES:
         pytest.importorskip('torch', reason='torch is not installed: pip install torch')
     settings, out = opened(family), tmp_path / 'out'
-    process(walk, out, family=family, set=[f'{name}={value}' for name, value in settings.items()], live=True)
+    process([walk], out, family=family, set=[f'{name}={value}' for name, value in settings.items()], live=True)
     lines = [json.loads(line) for line in (out / 'frames.jsonl').read_text().splitlines()]
     metric, quantity = bool(lines[0]['depth_m_file']), Quantity(lines[0]['quantity'])
     topic = 'depth/image' if metric else 'relative/image'
