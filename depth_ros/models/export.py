@@ -119,10 +119,12 @@ def write(graph: nn.Module, inputs: Arrays, outputs: tuple[str, ...], path: Path
     named = ByPlace(graph, tuple(inputs), outputs, dtype).eval()
     tensors = tuple(torch.from_numpy(value) for value in inputs.values())
     with torch.no_grad(), ExplicitAttention(), _quiet():
-        program = torch.onnx.export(named, tensors, dynamo=True, opset_version=OPSET, input_names=list(inputs),
-                                    output_names=[output_name(name, inputs) for name in outputs], verbose=False)
-    assert program is not None
-    model: Any = program.model
+        program = torch.onnx.export(named, tensors, dynamo=True, opset_version=OPSET, optimize=False,
+                                    input_names=list(inputs), verbose=False,
+                                    output_names=[output_name(name, inputs) for name in outputs])
+        assert program is not None
+        model: Any = program.model
+        _fold(model)
     _clean(model)
     data = path.with_name(f'{path.name}.data')
     large = sum(value.const_value.nbytes for value in model.graph.initializers.values()) > LARGEST_INLINE
@@ -153,6 +155,25 @@ def _remembered(part: VisionTransformer) -> Any:
         return compute(h, w).to(part.pos_embed.dtype)
 
     return positions
+
+
+def _fold(model: Any) -> None:
+    """Put constants in place of what computes them, and operators in place of functions.
+
+    Not by the exporter's own optimiser: to that, x + 1e-8 is x.
+    """
+    from onnx_ir.passes import Sequential, common
+    from onnxscript.optimizer import fold_constants
+    from onnxscript.rewriter import rewrite
+    from onnxscript.rewriter.rules.common import transpose_transpose_rule
+
+    common.InlinePass()(model)
+    fold_constants(model, onnx_shape_inference=True)
+    rewrite(model, [transpose_transpose_rule])
+    Sequential(common.RemoveUnusedNodesPass(), common.RemoveUnusedFunctionsPass(), common.RemoveUnusedOpsetsPass(),
+               common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+               common.DeduplicateInitializersPass(), common.CommonSubexpressionEliminationPass(), common.OutputFixPass(),
+               common.NameFixPass())(model)
 
 
 def _clean(model: Any) -> None:

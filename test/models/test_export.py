@@ -127,3 +127,13 @@ def test_attention_written_out_is_the_same_attention():
     with export.ExplicitAttention():
         found = nn.functional.scaled_dot_product_attention(q, k, v)
     assert torch.allclose(found, wanted, atol=1e-6)
+
+
+def test_a_small_number_is_not_taken_for_zero(tmp_path):
+    class Small(nn.Module):
+        def forward(self, x):
+            return {'log': torch.log(x.clamp(min=1e-8) + 1e-8)}
+
+    inputs = {'x': np.zeros(3, np.float32)}
+    path, = export.write(Small(), inputs, ('log',), tmp_path / 'small.onnx', torch.float32)
+    assert np.allclose(run(path, inputs), np.log(2e-8), rtol=1e-6)
