@@ -1,162 +1,64 @@
-"""`depth_ros bench`: what each stage of a frame costs on this machine, from message in to messages out."""
+"""`depth_ros bench`: what depth costs on this machine, stage by stage, as it grows, and against another way of making it."""
 
 import json
-import os
-import platform
-import struct
-import time
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
+from depth_ros.benchmark.machine import describe, in_words, machine
 from depth_ros.commands.process import parse_setting
-from depth_ros.errors import SettingsError
+from depth_ros.errors import DepthRosError, InputError, OutputError, SettingsError
 
-WARM_UP = 50
-PUBLISHED = ('depth/image', 'points', 'relative/image', 'relative/points', 'pose', 'pose_embedding')
+if TYPE_CHECKING:
+    from depth_ros.core.stream import DepthStream
+
+__all__ = ['bench', 'machine', 'parse_size']
+
+FORGET = 'forget'
 
 
 def bench(
     family: Annotated[str, typer.Option(help='Model family.')] = 'lite',
-    weights: Annotated[str, typer.Option(help='File with the weights; default: the shipped ones.')] = '',
+    weights: Annotated[str, typer.Option(help='File or folder with the weights; default: the shipped ones.')] = '',
     size: Annotated[str, typer.Option(help='Size of the pictures, height x width.')] = '480x640',
     frames: Annotated[int, typer.Option(help='Frames to time; memory is watched over all of them.', min=1)] = 300,
     threads: Annotated[int, typer.Option(help='CPU threads of the network.')] = 0,
     set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
+    offline: Annotated[bool, typer.Option(help='Use the windows of recordings; default: those of the live node.')] = False,
+    sizes: Annotated[str, typer.Option(help='Time several sizes, each in a fresh process, e.g. 240x320,480x640.')] = '',
+    lengths: Annotated[str, typer.Option(help='Time several windows, each in a fresh process, e.g. 8,16,32.')] = '',
+    against: Annotated[str, typer.Option(
+        help='Time this in turn with ours: settings ("backend=torch weights=W", and the word forget, with which every '
+        'inference starts from nothing), an ONNX file, or a shell command.')] = '',
+    command: Annotated[str, typer.Option(help='For --against COMMAND: the shell command that is ours.')] = '',
+    rounds: Annotated[int, typer.Option(help='Rounds of --against.', min=1)] = 5,
     out: Annotated[Path | None, typer.Option(help='Write the figures as JSON, too.')] = None,
 ) -> None:
-    """Time every stage of a live frame and compare our message packing with the element-wise way."""
-    from depth_ros.pipeline import open_stream
-    from depth_ros.settings import build
-
+    """Time every stage from message in to messages out; or how that grows; or against something else, in turn."""
+    given: dict[str, Any] = {'family': family, 'weights': weights, 'threads': threads,
+                             **dict(parse_setting(text) for text in set or ())}
+    if bool(sizes or lengths) + bool(against) + bool(command and not against) > 1:
+        raise SettingsError('--sizes and --lengths, or --against: one at a time; leave the others out')
+    if out and not out.parent.is_dir():
+        raise OutputError(f'there is no folder {out.parent} for --out; make it or give another name')
     height, width = parse_size(size)
-    given = {'family': family, 'weights': weights, 'threads': threads}
-    stream = open_stream(build({**given, **dict(parse_setting(text) for text in set or ())}), live=True)
-    stages, growth_mb = time_stages(stream, height, width, frames)
-    rest = [sum(frame) - infer for frame, infer in zip(zip(*stages.values(), strict=True), stages['infer'], strict=True)]
-    figures = {
-        'machine': machine(), 'backend': stream.info['backend'],
-        'family': family, 'size': [height, width], 'frames': frames,
-        'median_ms': {name: _ms(np.median(seconds)) for name, seconds in stages.items()},
-        'p95_ms': {name: _ms(np.percentile(seconds, 95)) for name, seconds in stages.items()},
-        'all_but_inference_ms': _ms(np.median(rest)),
-        'all_but_inference_over_inference': round(float(np.sum(rest) / max(np.sum(stages['infer']), 1e-9)), 3),
-        'memory_growth_mb': round(growth_mb, 2),
-        'packing_speedup': round(compare_packing(height, width), 1),
-    }
-    _print(figures)
+    if against or command:
+        figures = _compare(given, (height, width), frames, offline, against, command, rounds)
+    elif sizes or lengths:
+        figures = _sweep(given, (sizes or size).split(','), lengths.split(','), frames, offline)
+    else:
+        figures = _measure(given, (height, width), frames, offline)
+    figures = {'machine': describe(), **figures}
+    print('\n'.join(_written(figures)))
     if out:
         out.write_text(json.dumps(figures, indent=1) + '\n')
-
-
-def time_stages(stream: Any, height: int, width: int, frames: int) -> tuple[dict[str, list[float]], float]:
-    """Return the seconds of every stage for every frame, and how much memory grew after the warm-up [MB].
-
-    A family that runs once for several frames is charged for all of them at the frame that it runs at.
-    """
-    from depth_ros.core.camera import Camera
-    from depth_ros.core.frame import Frame
-    from depth_ros.io.image_msg import decode_image
-
-    camera = Camera(height, width, width, width, (width - 1) / 2, (height - 1) / 2)
-    spent: list[dict[str, float]] = []
-    before_mb, warm_up = 0.0, min(WARM_UP, frames)
-    publish = publisher()
-    for number, message in enumerate(pictures(height, width, warm_up + frames)):
-        start = time.perf_counter()
-        rgb = decode_image(message)
-        decoded = time.perf_counter()
-        depths = stream.push(Frame(rgb, number * 33_333_333, camera, 'camera'))
-        pushed = time.perf_counter()
-        for depth in depths:
-            publish(depth)
-        done = time.perf_counter()
-        if number == warm_up:
-            before_mb = resident_mb()
-        if number >= warm_up:
-            known = dict(stream.seconds)
-            spent.append({'decode': decoded - start, **known, 'window and rest': pushed - decoded - sum(known.values()),
-                          'messages': done - pushed})
-    names = dict.fromkeys(name for frame in [{'decode': 0.0, 'resize': 0.0, 'infer': 0.0}, *spent] for name in frame)
-    return {name: [frame.get(name, 0.0) for frame in spent] for name in names}, resident_mb() - before_mb
-
-
-def pictures(height: int, width: int, count: int) -> Iterator[Any]:
-    """Yield rgb8 messages of a texture that moves by one pixel a frame."""
-    import cv2
-
-    from depth_ros.io.image_msg import image_message
-    from depth_ros.io.messages import make_header, recorded_types
-
-    noise = np.random.default_rng(0).integers(0, 255, (height, 2 * width, 3), dtype=np.uint8)
-    texture = cv2.GaussianBlur(noise, (0, 0), 5)
-    types = recorded_types()
-    for number in range(count):
-        start = abs(number % (2 * width) - width)
-        rgb = np.ascontiguousarray(texture[:, start:start + width])
-        yield image_message(types, make_header(types, number * 33_333_333, 'camera'), rgb, 'rgb8')
-
-
-def publisher() -> Callable[[Any], None]:
-    """Return a function that makes what a node publishes of a depth frame, with a full-size cloud every time."""
-    from depth_ros.io.messages import recorded_types
-    from depth_ros.io.topics import DepthMessages
-    from depth_ros.settings import CloudSettings
-
-    messages, settings = DepthMessages(recorded_types()), CloudSettings()
-
-    def publish(depth: Any) -> None:
-        for topic in PUBLISHED:
-            messages.make(topic, depth, settings)
-
-    return publish
-
-
-def compare_packing(height: int, width: int, rounds: int = 3) -> float:
-    """Return how many times faster a depth image and a cloud are packed from arrays than element by element."""
-    from depth_ros.io.cloud_msg import pack_points
-    from depth_ros.io.messages import array_payload
-
-    random = np.random.default_rng(0)
-    depth_m = random.random((height, width)).astype(np.float32)
-    xyz, rgb = random.random((height, width, 3)).astype(np.float32), random.integers(0, 255, (height, width, 3), np.uint8)
-    ratios = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        array_payload(depth_m), array_payload(pack_points(xyz, rgb))
-        ours = time.perf_counter()
-        pack_by_element(depth_m, xyz, rgb)
-        ratios.append((time.perf_counter() - ours) / (ours - start))
-    return float(np.median(ratios))
-
-
-def pack_by_element(depth_m: np.ndarray, xyz: np.ndarray, rgb: np.ndarray) -> tuple[bytes, bytes]:
-    """Return the same bytes packed one point at a time, as `sensor_msgs_py.point_cloud2` packs iterables."""
-    image, cloud = bytearray(depth_m.nbytes), bytearray(16 * depth_m.size)
-    one, point = struct.Struct('<f'), struct.Struct('<fffI')
-    for number, value in enumerate(depth_m.ravel().tolist()):
-        one.pack_into(image, 4 * number, value)
-    for number, ((x, y, z), (r, g, b)) in enumerate(zip(xyz.reshape(-1, 3).tolist(), rgb.reshape(-1, 3).tolist(),
-                                                        strict=True)):
-        point.pack_into(cloud, 16 * number, x, y, z, r << 16 | g << 8 | b)
-    return bytes(image), bytes(cloud)
-
-
-def resident_mb() -> float:
-    """Return the memory that this process holds now [MB]; NaN where the system does not say."""
-    try:
-        pages = int(Path('/proc/self/statm').read_text().split()[1])
-    except OSError:
-        return float('nan')
-    return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
-
-
-def machine() -> str:
-    """Return what this runs on, in words."""
-    return f'{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}'
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -170,17 +72,148 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def _ms(seconds: Any) -> float:
-    return round(1e3 * float(seconds), 3)
+def _measure(given: dict[str, Any], size: tuple[int, int], frames: int, offline: bool) -> dict[str, Any]:
+    from depth_ros.benchmark.stages import compare_packing, time_stages
+
+    stream = _open(given, offline)
+    figures = time_stages(stream, *size, frames)
+    return {**_said(stream, size), **figures, 'packing_speedup': round(compare_packing(*size), 1)}
 
 
-def _print(figures: dict[str, Any]) -> None:
-    height, width = figures['size']
-    print(f'{figures["machine"]}; {figures["family"]}, {height}x{width}, {figures["frames"]} frames')
-    print(f'{"stage":18}{"median ms":>12}{"p95 ms":>12}')
-    for name, median in figures['median_ms'].items():
-        print(f'{name:18}{median:12.2f}{figures["p95_ms"][name]:12.2f}')
-    print(f'all but inference {figures["all_but_inference_ms"]:.2f} ms, '
-          f'{figures["all_but_inference_over_inference"]:.2f} of inference')
-    print(f'memory grew by {figures["memory_growth_mb"]:.1f} MB; packing from arrays is '
-          f'{figures["packing_speedup"]:.0f} times as fast as element by element')
+def _sweep(given: dict[str, Any], sizes: list[str], lengths: list[str], frames: int, offline: bool) -> dict[str, Any]:
+    """Return the figures of every size and length, each of a fresh process, whose peak memory is its own."""
+    rows = []
+    for size, length in product([parse_size(size) for size in sizes], lengths):
+        settings = {**given, **(dict([parse_setting(f'length={length}')]) if length else {})}
+        row = f'{_by(size)}{", length " * bool(length)}{length}'
+        fresh = ProcessPoolExecutor(1, get_context('spawn'))
+        try:
+            rows.append(fresh.submit(_measure, settings, size, frames, offline).result())
+        except DepthRosError as error:
+            raise type(error)(f'{row}: {error}') from error
+        except BrokenProcessPool as error:
+            raise SettingsError(f'{row}: the process was killed, as happens where memory runs out; leave this out') from error
+        finally:
+            fresh.shutdown()
+    return {'rows': rows}
+
+
+def _compare(given: dict[str, Any], size: tuple[int, int], frames: int, offline: bool, against: str, command: str,
+             rounds: int) -> dict[str, Any]:
+    from depth_ros.benchmark.against import compare_commands, compare_files, compare_streams, forgetful
+    from depth_ros.settings import build
+
+    try:
+        words = shlex.split(against)
+    except ValueError as error:
+        raise SettingsError(f'--against {against}: {error}; close what you open') from None
+    if words and not command and all(word == FORGET or '=' in word for word in words):
+        changed = dict(parse_setting(word) for word in words if word != FORGET)
+        streams = _open(given, offline), _open({**given, **changed}, offline)
+        if FORGET in words:
+            forgetful(streams[1])
+        return {**_said(streams[0], size), 'against': {**_said(streams[1], size), 'asked': against},
+                **compare_streams(*streams, *size, frames, rounds)}
+    if against.endswith('.onnx') and len(words) == 1 and not command:
+        files = Path(given['weights']), Path(against)
+        for option, path in zip(('--weights', '--against'), files, strict=True):
+            if path.suffix != '.onnx' or not path.is_file():
+                raise InputError(f'{option} {path} is no ONNX file; give two, for one is held against the other')
+        return {'ours': str(files[0]), 'against': against,
+                **compare_files(*files, build({**given, 'weights': ''}), size, rounds)}
+    if not command or not against:
+        raise SettingsError(f'--against {against!r}, --command {command!r}: expected two shell commands; or give --against '
+                            'alone, with settings like "backend=torch", or an ONNX file')
+    return {'ours': command, 'against': against, **compare_commands(command, against, rounds)}
+
+
+def _open(given: dict[str, Any], offline: bool) -> 'DepthStream':
+    from depth_ros.pipeline import open_stream
+    from depth_ros.settings import build
+
+    return open_stream(build(given), live=not offline)
+
+
+def _said(stream: 'DepthStream', size: tuple[int, int]) -> dict[str, Any]:
+    """Return what was timed: which network on what, how it sees the stream, and every setting that is not the default."""
+    from depth_ros.benchmark.stages import nominal_camera
+    from depth_ros.settings import Settings, flatten
+
+    spec, defaults = stream.spec, flatten(Settings())
+    return {'family': stream.family.name, 'backend': stream.info['backend'], 'backend_note': stream.info['backend_note'],
+            'size': list(size), 'network_size': list(stream.family.size(*size, nominal_camera(*size))),
+            'window': {'length': spec.length, 'stride': spec.stride, 'live': spec.live},
+            'settings': {name: value for name, value in flatten(stream.settings).items() if value != defaults[name]}}
+
+
+# What is printed: tables as they stand in a README.
+
+def _written(figures: dict[str, Any]) -> list[str]:
+    lines = [in_words(figures['machine']), '']
+    if 'ratio' in figures:
+        return lines + _comparison(figures)
+    if 'rows' in figures:
+        return lines + _growth(figures['rows'])
+    return lines + _stages(figures)
+
+
+def _stages(figures: dict[str, Any]) -> list[str]:
+    medians, p95, grew = figures['median_ms'], figures['p95_ms'], figures['last_third_over_first']
+    return [
+        f'{_title(figures)}, {figures["frames"]} frames', '',
+        *_table(('ms per frame', 'median', '95 of 100 below'),
+                [(name, f'{medians[name]:.2f}', f'{p95[name]:.2f}') for name in medians]), '',
+        f'{figures["frames_per_s"]:.2f} frames/s from message to messages; longest frame {figures["longest_ms"]:.1f} ms',
+        f'all but inference: {figures["all_but_inference_ms"]:.2f} ms, '
+        f'{figures["all_but_inference_over_inference"]:.2f} of inference',
+        f'peak memory {_mb(figures["peak_memory_mb"])}'
+        + f', of the GPU {_mb(figures["gpu_peak_memory_mb"])}' * (figures['gpu_peak_memory_mb'] is not None)
+        + f'; over the timed frames it grew by {_mb(figures["memory_growth_mb"])}',
+        f'the last third of the frames cost {"?" if grew is None else f"{grew:.2f}"} times what the first cost',
+        f'messages are packed {figures["packing_speedup"]:.0f} times as fast as element by element',
+    ]
+
+
+def _growth(rows: list[dict[str, Any]]) -> list[str]:
+    head = ('pictures', 'network', 'window', 'frames', 'frames/s', 'ms per frame', 'of it infer', 'peak memory',
+            'last third / first')
+    return _table(head, [(
+        _by(row['size']), _by(row['network_size']), _window(row['window']), str(row['frames']), f'{row["frames_per_s"]:.2f}',
+        f'{row["median_ms"]["frame"]:.1f}', f'{row["median_ms"]["infer"]:.1f}', _mb(row['peak_memory_mb']),
+        str(row['last_third_over_first'])) for row in rows])
+
+
+def _comparison(figures: dict[str, Any]) -> list[str]:
+    ours, other = figures.get('ours', ''), figures['against']
+    if not ours:
+        ours, other = _title(figures), f'{other["asked"]}: {_title(other)}'
+    difference = figures.get('largest_difference')
+    return [
+        *_table(('', 'median ms', 'peak memory'), [
+            (ours, f'{figures["ours_ms"]:.2f}', _mb(figures.get('peak_memory_mb'))),
+            (other, f'{figures["against_ms"]:.2f}', _mb(figures.get('against_peak_memory_mb')))]), '',
+        f'ours is {figures["ratio"]:.2f} times as fast ({figures["ratio_least"]:.2f} to {figures["ratio_most"]:.2f} in '
+        f'{figures["rounds"]} rounds in turn)'
+        + (f'; largest difference {difference:.1e} of the spread' if difference is not None else ''),
+    ]
+
+
+def _title(said: dict[str, Any]) -> str:
+    return (f'{said["family"]} on {said["backend"]}, pictures {_by(said["size"])}, network {_by(said["network_size"])}, '
+            f'windows of {_window(said["window"])}')
+
+
+def _window(said: dict[str, Any]) -> str:
+    return f'{said["length"]} every {said["stride"]} {"live" if said["live"] else "offline"}'
+
+
+def _by(size: Sequence[int]) -> str:
+    return 'x'.join(map(str, size))
+
+
+def _mb(value: float | None) -> str:
+    return '-' if value is None else f'{value:.1f} MB'
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [f'| {" | ".join(row)} |' for row in (head, ('---',) * len(head), *rows)]

@@ -1,36 +1,69 @@
-"""The benchmark measures every stage of the path that a live frame takes."""
+"""The benchmark writes down every stage of the path that a frame takes, how it grows, and what it is held against."""
 
 import json
 
 import pytest
 
-from depth_ros.commands.bench import bench, compare_packing, pack_by_element
-from depth_ros.io.cloud_msg import pack_points
+from depth_ros.commands.bench import bench
+from depth_ros.errors import InputError, SettingsError
 from test.families.tiny import settings_of, write
+
+STAGES = {'decode', 'resize', 'infer', 'stitch', 'anchor', 'resize back', 'cloud', 'messages'}
+
+
+def figures_of(folder, **options):
+    bench(out=folder / 'bench.json', **options)
+    return json.loads((folder / 'bench.json').read_text())
 
 
 def test_the_benchmark_writes_the_cost_of_every_stage(tmp_path, capsys):
-    bench(size='96x128', frames=5, out=tmp_path / 'bench.json')
-    figures = json.loads((tmp_path / 'bench.json').read_text())
-    assert {'decode', 'resize', 'infer', 'stitch', 'resize back', 'anchor', 'messages'} <= set(figures['median_ms'])
+    figures = figures_of(tmp_path, size='96x128', frames=6)
+    assert set(figures['median_ms']) >= STAGES | {'frame'}
     assert all(0 <= figures['median_ms'][stage] <= figures['p95_ms'][stage] for stage in figures['median_ms'])
-    assert 'all but inference' in capsys.readouterr().out
+    assert figures['frames_per_s'] > 0 and figures['peak_memory_mb'] > 20 and figures['machine']['cpu']
+    assert figures['window'] == {'length': 1, 'stride': 1, 'live': True} and figures['frames'] == 6
+    said = capsys.readouterr().out
+    assert figures['machine']['cpu'] in said and '| cloud |' in said and 'the last third of the frames' in said
 
 
-def test_a_family_that_runs_once_for_several_frames_is_timed_too(tmp_path):
+def test_a_family_that_runs_once_for_several_frames_is_timed_and_held_against_other_settings(tmp_path, capsys):
     pytest.importorskip('torch', reason='torch is not installed: pip install torch')
-    name, out = 'pixel_perfect_video', tmp_path / 'bench.json'
-    bench(family=name, weights=str(write(name, tmp_path / 'weights')), size='48x64', frames=14, out=out,
-          set=[f'{key}={value}' for key, value in settings_of(name).items()])
-    figures = json.loads(out.read_text())
-    assert figures['backend'] == 'torch' and figures['median_ms']['infer'] == 0 < figures['p95_ms']['infer']
+    name = 'video_depth_anything'
+    given = {'family': name, 'weights': str(write(name, tmp_path / 'weights')), 'size': '48x64', 'offline': True,
+             'set': [f'{key}={value}' for key, value in settings_of(name).items()]}
+    figures = figures_of(tmp_path, frames=20, **given)
+    assert figures['frames'] == 22 and figures['median_ms']['infer'] > 0 and figures['backend'] == 'torch'
+    assert figures['settings']['model.short_side_px'] == 56
+
+    figures = figures_of(tmp_path, frames=22, rounds=2, against='forget', **given)
+    assert figures['ratio'] > 0 and figures['largest_difference'] < 1e-4    # to encode a frame again changes nothing
+    assert 'forget: video_depth_anything' in capsys.readouterr().out
 
 
-def test_both_ways_of_packing_give_the_same_bytes():
-    import numpy as np
-    random = np.random.default_rng(0)
-    depth_m, xyz = random.random((6, 8)).astype(np.float32), random.random((6, 8, 3)).astype(np.float32)
-    rgb = random.integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    image, cloud = pack_by_element(depth_m, xyz, rgb)
-    assert image == depth_m.tobytes() and cloud == pack_points(xyz, rgb).tobytes()
-    assert compare_packing(48, 64) > 1
+def test_every_size_is_timed_in_a_process_of_its_own(tmp_path, capsys):
+    rows = figures_of(tmp_path, sizes='96x128,480x640', lengths='1', frames=3)['rows']
+    assert [row['size'] for row in rows] == [[96, 128], [480, 640]]
+    assert rows[0]['peak_memory_mb'] < rows[1]['peak_memory_mb']
+    assert rows[0]['median_ms']['cloud'] < rows[1]['median_ms']['cloud']
+    assert '| 480x640 |' in capsys.readouterr().out
+
+
+def test_a_command_is_held_against_another(tmp_path, capsys):
+    figures = figures_of(tmp_path, command='true', against='sleep 0.1', rounds=2)
+    assert figures['ratio'] > 2 and 'times as fast' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('options', 'kind', 'words'), [
+    ({'against': 'bakend=torch'}, SettingsError, 'did you mean backend'),
+    ({'against': 'sleep 1'}, SettingsError, 'expected two shell commands'),
+    ({'against': "it's"}, SettingsError, 'No closing quotation'),
+    ({'against': 'nowhere.onnx', 'weights': __file__}, InputError, 'is no ONNX file'),
+    ({'command': 'true', 'against': 'nosuchcommand'}, InputError, 'exit code 127'),
+    ({'lengths': '1,8', 'frames': 1}, SettingsError, '480x640, length 8: lite sees one frame at a time'),
+    ({'lengths': 'long'}, SettingsError, 'expected int'),
+    ({'sizes': '240x320,big'}, SettingsError, 'expected height x width'),
+    ({'sizes': '240x320', 'against': 'threads=1'}, SettingsError, 'one at a time'),
+])
+def test_what_cannot_be_timed_is_answered_in_one_sentence(options, kind, words):
+    with pytest.raises(kind, match=words):
+        bench(**options)

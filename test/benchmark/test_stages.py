@@ -1,0 +1,66 @@
+"""The benchmark sees what a frame costs, where, and whether that grows."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from depth_ros.benchmark.stages import compare_packing, growth, pack_by_element, time_stages, warm_up_frames
+from depth_ros.core.stream import DepthStream
+from depth_ros.core.window import WindowSpec
+from depth_ros.families import load_family
+from depth_ros.families.family import Prediction
+from depth_ros.io.cloud_msg import pack_points
+from depth_ros.settings import Settings
+
+
+def sleeper(seconds, spec=None):
+    """Return a stream whose inference number n takes `seconds(n)`."""
+    calls = []
+
+    def infer(graphs, clip, state):
+        calls.append(None)
+        time.sleep(seconds(len(calls)))
+        return Prediction(np.array(clip.rgb[..., 0], np.float32)), None
+
+    family = replace(load_family(Settings()), infer=infer, carries_state=False, gives_pose=False)
+    return DepthStream(family, {}, spec or family.live, Settings(), {'backend': 'sleep', 'backend_note': ''})
+
+
+def test_a_frame_costs_what_its_inference_takes():
+    figures = time_stages(sleeper(lambda _: 0.02), 48, 64, 12)
+    assert 20 <= figures['median_ms']['infer'] < 60 and figures['frames_per_s'] < 50
+    assert figures['median_ms']['frame'] >= figures['median_ms']['infer']
+    assert figures['last_third_over_first'] == pytest.approx(1, abs=0.4)
+
+
+def test_a_stream_whose_cost_grows_is_seen_to_grow():
+    figures = time_stages(sleeper(lambda number: 1e-3 * number), 48, 64, 30)    # after 30 for warming up
+    assert 1.3 < figures['last_third_over_first'] < 1.8    # 55.5 / 35.5 ms
+
+
+def test_a_window_is_paid_for_by_all_its_new_frames():
+    spec = WindowSpec(6, (4, 5), anchors=2)
+    figures = time_stages(sleeper(lambda _: 0.04, spec), 48, 64, 10)
+    assert figures['frames'] == 12 and 10 <= figures['median_ms']['infer'] < 30 and figures['longest_ms'] >= 40
+
+
+@pytest.mark.parametrize(('spec', 'frames'), [
+    (WindowSpec(), 50), (WindowSpec(32, (0, 12, *range(24, 32))), 54), (WindowSpec.rolling(16, 8), 56)])
+def test_the_warm_up_ends_with_a_window(spec, frames):
+    assert warm_up_frames(spec, 50) == frames
+
+
+def test_growth_needs_three_windows():
+    assert growth(np.array([1.0, 2.0])) is None
+    assert growth(np.array([1.0, 1.5, 3.0])) == 3
+
+
+def test_both_ways_of_packing_give_the_same_bytes():
+    random = np.random.default_rng(0)
+    depth_m, xyz = random.random((6, 8)).astype(np.float32), random.random((6, 8, 3)).astype(np.float32)
+    rgb = random.integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    image, cloud = pack_by_element(depth_m, xyz, rgb)
+    assert image == depth_m.tobytes() and cloud == pack_points(xyz, rgb).tobytes()
+    assert compare_packing(48, 64) > 1
