@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
 
 from depth_ros.commands.process import parse_setting, process, read_ahead
-from depth_ros.errors import InputError, OutputError, SettingsError
+from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
+from depth_ros.io import video
+from depth_ros.io.depth_file import DepthFolder
+from depth_ros.runtime.onnx_graph import OnnxGraph
 from test.grey_network import write_network
 from test.io.made import camera_entries, image, jpeg, picture, read_all, write_ros1, write_ros2
 
@@ -229,6 +234,135 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, relative, name
     assert visible_and_hidden(tmp_path) == ['many']
 
 
+# Several recordings.
+
+@pytest.mark.parametrize('live', [False, True])
+@pytest.mark.parametrize('family', ['onnx', 'lite'])
+def test_a_recording_among_others_gives_the_bytes_that_it_gives_alone(tmp_path, bag, pictures, relative, family, live):
+    inputs = [pictures, bag, write_ros2(tmp_path / 'db3', camera_entries(), 'SQLITE3')]
+    said = {'live': live, **(relative if family == 'onnx' else {'family': 'lite', 'set': ['threads=1']})}
+    process(inputs, tmp_path / 'out', preview=tmp_path / 'out', **said)
+    assert visible_and_hidden(tmp_path / 'out') == ['bag.mcap', 'bag.mp4', 'db3.mcap', 'db3.mp4', 'pictures', 'pictures.mp4']
+    process([pictures], tmp_path / 'alone', **said)
+    process([bag], tmp_path / 'alone.mcap', **said)
+    assert contents(tmp_path / 'out' / 'pictures') == contents(tmp_path / 'alone')
+    for name in ('bag', 'db3'):
+        assert (tmp_path / 'out' / f'{name}.mcap').read_bytes() == (tmp_path / 'alone.mcap').read_bytes()
+
+
+def test_one_that_cannot_be_processed_does_not_stop_the_others(tmp_path, pictures, bag, relative):
+    (tmp_path / 'empty').mkdir()
+    (tmp_path / 'torn.mcap').write_bytes(b'no bag')
+    damaged = tmp_path / 'damaged'
+    shutil.copytree(pictures, damaged)
+    (damaged / '4.png').write_bytes(b'hello')
+    inputs = [tmp_path / 'nothing', pictures, tmp_path / 'torn.mcap', damaged, tmp_path / 'empty', bag]
+    run = start(*inputs, tmp_path / 'out', **relative)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 2 and visible_and_hidden(tmp_path / 'out') == ['bag.mcap', 'pictures']
+    assert [line.split(':')[0] for line in out.splitlines()] == ['pictures', 'bag']
+    *reasons, last = err.splitlines()
+    for line, name, words in zip(reasons, ('nothing', 'torn.mcap', 'damaged', 'empty'),
+                                 ('does not exist', 'cannot read the bag', '4.png', 'no pictures'), strict=True):
+        assert line.startswith(f'depth_ros: {name}: ') and words in line
+    assert last == 'depth_ros: 4 of 6 recordings failed: nothing, torn.mcap, damaged, empty'
+
+
+def test_what_failed_is_not_read_to_its_end_and_what_is_done_already_is_left(tmp_path, bag, relative, monkeypatch, capsys):
+    decoded = []
+    decode = video.decode_file
+    monkeypatch.setattr(video, 'decode_file', lambda *given: decoded.append(given[1]) or decode(*given))
+    many = endless(tmp_path, 100)
+    for _ in range(2):
+        with pytest.raises(typer.Exit) as ended:
+            process([many, bag], tmp_path / 'out', cloud=tmp_path / 'clouds', **relative)
+        assert ended.value.exit_code == 2 and 'many has no calibration' in capsys.readouterr().err
+    assert len(decoded) < 20 and visible_and_hidden(tmp_path / 'clouds') == ['bag.ply']
+
+
+def test_a_network_that_does_not_open_stops_all_at_once(tmp_path, pictures, bag, relative):
+    without_its_network = shutil.copy(relative['weights'], tmp_path)
+    with pytest.raises(WeightsError, match='no weights file .*grey.onnx'):
+        process([pictures, bag], tmp_path / 'out', **{**relative, 'weights': without_its_network})
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    ({'output': 'out.mcap'}, 'name a folder'),
+    ({'preview': 'a.mp4'}, 'name a folder'),
+    ({'cloud': 'a.ply'}, 'name a folder'),
+    ({'input': ['pictures', 'other/pictures.mp4']}, 'would both become .*pictures'),
+    ({'points': True}, 'pictures becomes a folder'),
+    ({'output': '.'}, 'pictures is the input'),
+    ({'output': 'no/where'}, 'cannot write where'),
+])
+def test_several_recordings_need_a_folder_and_names_of_their_own(tmp_path, pictures, relative, change, words):
+    asked = {'input': ['pictures', 'other'], 'output': 'out', **relative, **change}
+    paths = {name: tmp_path / asked.pop(name) for name in ('output', 'preview', 'cloud') if name in asked}
+    with pytest.raises(OutputError, match=words):
+        process([tmp_path / name for name in asked.pop('input')], **paths, **asked)
+    assert visible_and_hidden(tmp_path) == ['pictures']
+
+
+def test_reading_inferring_and_writing_happen_at_the_same_time_but_not_far_apart(tmp_path, pictures, relative, monkeypatch):
+    step_s, done = 0.04, {'read': 0, 'inferred': 0, 'written': 0}
+    ahead = []
+
+    def slower(owner, name, stage):
+        whole = getattr(owner, name)
+
+        def slow(*given):
+            time.sleep(step_s)
+            done[stage] += 1
+            ahead.append((done['read'] - done['inferred'], done['inferred'] - done['written']))
+            return whole(*given)
+
+        monkeypatch.setattr(owner, name, slow)
+
+    inputs = [shutil.copytree(pictures, tmp_path / name) for name in 'abcd']
+    process([pictures], tmp_path / 'warm', **relative)
+    slower(video, 'decode_file', 'read')
+    slower(OnnxGraph, 'run', 'inferred')
+    slower(DepthFolder, 'add', 'written')
+    begin = time.perf_counter()
+    process(inputs, tmp_path / 'out', **relative)
+    elapsed_s = time.perf_counter() - begin
+    assert set(done.values()) == {24}
+    assert elapsed_s < 0.6 * 3 * 24 * step_s    # one after the other: all of it
+    assert max(read for read, _ in ahead) <= 7 and max(inferred for _, inferred in ahead) <= 3
+
+
+def test_the_next_recording_is_decoded_while_the_last_frame_of_the_one_before_is_inferred(tmp_path, pictures, relative,
+                                                                                          monkeypatch):
+    decoded, ahead = [], []
+    decode, run = video.decode_file, OnnxGraph.run
+    monkeypatch.setattr(video, 'decode_file', lambda *given: decoded.append(given[1]) or decode(*given))
+
+    def waiting(*given):
+        ahead.append(0)
+        deadline = time.monotonic() + 5
+        while len(ahead) == 6 and len(decoded) < 7 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        ahead[-1] = len(decoded)
+        return run(*given)
+
+    monkeypatch.setattr(OnnxGraph, 'run', waiting)
+    process([pictures, shutil.copytree(pictures, tmp_path / 'next')], tmp_path / 'out', **relative)
+    assert ahead[5] > 6
+
+
+def test_interrupted_in_the_second_recording_the_first_is_whole_and_the_third_not_begun(tmp_path, pictures, bag, relative):
+    run = start(pictures, endless(tmp_path), bag, tmp_path / 'out', **relative)
+    while not any(tmp_path.glob('out/.many*/many/*.npy')):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 130, err
+    assert visible_and_hidden(tmp_path / 'out') == ['many', 'pictures'] and len(lines(tmp_path / 'out' / 'pictures')) == 6
+    first, second = out.splitlines()
+    assert first.endswith('/pictures') and second.endswith('/many (interrupted)')
+
+
 def test_settings_are_read_as_their_type():
     assert parse_setting('threads=3') == ('threads', 3)
     assert parse_setting('alignment.cuts=false') == ('alignment.cuts', False)
@@ -246,6 +380,15 @@ def test_reading_ahead_keeps_order_and_hands_on_errors():
         for item in read_ahead(items()):
             seen.append(item)
     assert seen == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize('count', [1, 3])
+def test_reading_ahead_goes_as_far_as_it_may(count):
+    made = []
+    ahead = read_ahead((made.append(index) or index for index in range(10)), count)
+    assert next(ahead) == 0
+    time.sleep(0.1)
+    assert len(made) == count + 1 and list(ahead) == list(range(1, 10))
 
 
 def test_reading_ahead_closes_what_it_reads_when_nobody_wants_more():
