@@ -92,7 +92,7 @@ def _sweep(given: dict[str, Any], sizes: list[str], lengths: list[str], frames: 
         except DepthRosError as error:
             raise type(error)(f'{row}: {error}') from error
         except BrokenProcessPool as error:
-            raise SettingsError(f'{row}: the process was killed, as happens where memory runs out; leave this out') from error
+            raise SettingsError(f'{row}: it was killed, as happens where memory runs out; leave it out') from error
         finally:
             fresh.shutdown()
     return {'rows': rows}
