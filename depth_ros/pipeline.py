@@ -1,11 +1,13 @@
 """The one place where family, weights and runtime meet."""
 
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,15 @@ from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import BackendError, SettingsError, WeightsError
 from depth_ros.families import files, load_family
+from depth_ros.families.clip import Recorder, run_on_clip
 from depth_ros.families.family import Family, Graph, GraphFile, Network
 from depth_ros.runtime import torch_graph
+from depth_ros.runtime.build import BuildOptions, Progress
 from depth_ros.runtime.engine_cache import open_engine
+from depth_ros.runtime.live import LiveEngines
 from depth_ros.runtime.onnx_graph import OnnxGraph
-from depth_ros.runtime.tensorrt_graph import TensorRtGraph
+from depth_ros.runtime.probe import RUNS
+from depth_ros.runtime.tensorrt_graph import TensorRtGraph, find_platform
 from depth_ros.runtime.torch_graph import TorchGraph
 from depth_ros.settings import Settings, build, flatten
 
@@ -50,6 +56,52 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
     if live:    # the first inference allocates and tunes: not while a camera waits
         family.infer(graphs, _black(family, spec.length), None)
     return DepthStream(family, graphs, spec, settings, info)
+
+
+def open_live(settings: Settings, info: Callable[[str], object],
+              warn: Callable[[str], object]) -> tuple[DepthStream, LiveEngines]:
+    """Return a stream for a camera, and what runs its engines once they are built, which it logs with `info` and `warn`.
+
+    Where TensorRT is asked for and cannot serve, or fails later, the next backend does. Raises as `open_stream`.
+    """
+    try:
+        stream = open_stream(settings, live=True)
+    except BackendError as error:
+        stream = open_stream(settings, live=True, backend='onnx')
+        stream.info['backend_note'] = f'not tensorrt: {error}'
+        warn(f'onnx serves, {stream.info["backend_note"]}')
+    family, plain = stream.family, replace(settings, backend='onnx')
+
+    def fall_back() -> tuple[Mapping[str, Graph], str]:
+        graphs, said = open_graphs(family, plain, stream.spec)
+        return graphs, said['backend']
+
+    wanted = family.graphs and settings.backend in ('auto', 'tensorrt')
+    build = partial(build_engines, family, build=settings.node.build_engines) if wanted else None
+    return stream, LiveEngines(stream, build, fall_back, info, warn)
+
+
+def build_engines(family: Family, size: tuple[int, int], progress: Progress, cancel: threading.Event | None = None, *,
+                  build: bool = True, force: bool = False) -> dict[str, TensorRtGraph]:
+    """Return the engines of a family's ONNX files for pictures of `size`; those that are not in the cache are built.
+
+    They are compared with ONNX Runtime on what the family feeds them. Raises BackendError where TensorRT cannot serve.
+    """
+    find_platform()    # or there is no need for what follows
+    lengths = tuple(dict.fromkeys((family.offline.length, family.live.length)))
+    graphs = {name: Recorder(OnnxGraph(file.path)) for name, file in family.graphs.items()}
+    run_on_clip(family, graphs, size, lengths)
+    engines = {}
+    for number, (name, file) in enumerate(family.graphs.items()):
+        def tell(what: str, share: float, number: int = number, file: GraphFile = file) -> None:
+            progress(f'{file.path.name} ({what})', (number + share) / len(family.graphs))
+
+        fed = graphs[name]
+        probes = [fed.calls[i % len(fed.calls)] for i in range(RUNS)] if fed.calls else ()
+        engines[name] = open_engine(file.path, resident=file.resident, build=build, force=force, probes=probes,
+                                    options=BuildOptions(shapes=fed.open_shapes()), progress=tell, cancel=cancel)
+        check_names(file, engines[name])
+    return engines
 
 
 def open_graphs(family: Family, settings: Settings,
@@ -161,18 +213,22 @@ def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], li
     beside = {name: GraphFile(graph.path.with_name(f'{graph.path.name}.data'), graph.data_sha256)
               for name, graph in family.graphs.items() if graph.data_sha256}
     files.verify({name: file.path for name, file in beside.items()}, beside)
-    graphs, note = run_files(settings, paths)
+    graphs, note = run_files(settings, paths, {name: graph.resident for name, graph in family.graphs.items()})
     for name, graph in family.graphs.items():
         check_names(graph, graphs[name])
     return dict(graphs), list(paths.values()), list(hashes.values()), note
 
 
-def run_files(settings: Settings, paths: Mapping[str, Path]) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
-    """Return the graphs of ONNX files on the backend of the settings, and why it is not a better one."""
+def run_files(settings: Settings, paths: Mapping[str, Path], resident: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+              ) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
+    """Return the graphs of ONNX files on the backend of the settings, and why it is not a better one.
+
+    `resident`: outputs by graph that may stay on the device.
+    """
     note = ''
     if settings.backend in ('auto', 'tensorrt'):
         try:    # all or none; engines are built ahead of time, for that takes minutes
-            engines = {name: open_engine(path, build=False) for name, path in paths.items()}
+            engines = {name: open_engine(path, build=False, resident=resident.get(name, ())) for name, path in paths.items()}
             return dict(engines), ' '.join(filter(None, (engine.note for engine in engines.values())))
         except BackendError as error:
             if settings.backend == 'tensorrt':

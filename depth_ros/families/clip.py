@@ -1,5 +1,6 @@
 """A made clip, always the same: what a family feeds its graphs, for those who write them to files or compare runtimes."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 import cv2
@@ -22,6 +23,24 @@ def run_on_clip(family: Family, graphs: Mapping[str, Graph], size: tuple[int, in
         for start in range(2 if length == 1 and family.carries_state else 1):
             pictures = [family.shrink(picture(start + number), size) for number in range(length)]
             _, state = family.infer(graphs, Clip(np.stack(pictures), tuple(range(start, start + length)), camera), state)
+
+
+class Recorder:
+    """A graph that remembers what it was last given."""
+
+    def __init__(self, graph: Graph, most: int = 3) -> None:
+        self.graph, self.inputs = graph, graph.inputs
+        self.calls: deque[dict[str, np.ndarray]] = deque(maxlen=most)
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return every output by name."""
+        self.calls.append(dict(inputs))
+        return self.graph.run(inputs)
+
+    def open_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the last inputs where the network leaves them open."""
+        return {name: value.shape for name, value in (self.calls[-1] if self.calls else {}).items()
+                if any(not isinstance(size, int) for size in self.inputs[name])}
 
 
 def picture(number: int) -> np.ndarray:

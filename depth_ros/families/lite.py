@@ -42,7 +42,8 @@ def family(settings: Settings) -> Family:
         gives_pose=True,
         embedding_dim=64,
         embedding_meaning='motion of the camera since the previous frame, as the network feeds it back into its tokens',
-        graphs={'step': GraphFile(Path(weights).expanduser() if weights else SHIPPED, '', INPUTS, OUTPUTS)},
+        graphs={'step': GraphFile(Path(weights).expanduser() if weights else SHIPPED, '', INPUTS, OUTPUTS,
+                                 resident=('next_memory',))},
         licence_weights='Apache-2.0',
     )
 

@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 
 from depth_ros.errors import DepthRosError
 from depth_ros.io.camera_msg import parse_intrinsics, read_calibration
-from depth_ros.pipeline import open_stream
+from depth_ros.pipeline import open_live
 from depth_ros.ros import parameters
 from depth_ros.ros.diagnostics import PATIENCE_S, Statistics, WarnOnce, diagnose, report, values
 from depth_ros.ros.outputs import Outputs
@@ -99,10 +99,10 @@ class DepthNode(LifecycleNode):
             read_calibration(settings.camera.file)
         if settings.camera.fx_fy_cx_cy:
             parse_intrinsics(settings.camera.fx_fy_cx_cy)
-        stream = open_stream(settings, live=True)
+        stream, engines = open_live(settings, self.get_logger().info, self.get_logger().warning)
         self.statistics, self.warn = Statistics(), WarnOnce(self.get_logger().warning)
         outputs = Outputs(self, stream.family, stream.info, self.warn)
-        self.worker = Worker(stream, outputs, self.statistics, self.warn, lambda: parameters.read(self))
+        self.worker = Worker(stream, engines, outputs, self.statistics, self.warn, lambda: parameters.read(self))
         self.phase = 'inactive'
         self.get_logger().info(f'configured: {", ".join(f"{key} {value}" for key, value in stream.info.items())}')
 
@@ -130,8 +130,10 @@ class DepthNode(LifecycleNode):
         if self.phase == 'active' and time.monotonic() - self.active_since_s > PATIENCE_S:
             self._warn_of_silence()
         level, message = diagnose(self.phase, self.failure, self.statistics, listeners)
-        now = self.get_clock().now()
-        said = values(self.statistics, self.worker.stream.info if self.worker else {}, now.nanoseconds)
+        now, info = self.get_clock().now(), dict(self.worker.stream.info) if self.worker else {}
+        said = values(self.statistics, info, now.nanoseconds)
+        if (note := info.get('backend_note', '')).startswith('building'):
+            message += f', {note}'
         said['listeners'] = str(listeners)
         self.publisher.publish(report(now.to_msg(), self.get_fully_qualified_name(), level, message, said))
 

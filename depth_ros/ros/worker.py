@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -20,6 +21,9 @@ from depth_ros.ros.inbox import Mailbox, Pairing, Picture
 from depth_ros.ros.outputs import Outputs
 from depth_ros.settings import Settings
 
+if TYPE_CHECKING:
+    from depth_ros.runtime.live import LiveEngines
+
 NO_CAMERA_INFO = ('no camera_info comes with the pictures, so there is no point cloud and no depth/camera_info; remap '
                   'camera_info to its topic, or set camera.file or camera.fx_fy_cx_cy (with node.camera_info_policy exact '
                   'it must have the stamp of the picture)')
@@ -29,9 +33,9 @@ NOT_CALIBRATED = 'camera_info says that the camera is not calibrated (K[0] = 0);
 class Worker:
     """Turns pictures into published depth, one at a time, always the newest."""
 
-    def __init__(self, stream: DepthStream, outputs: Outputs, statistics: Statistics, warn: Callable[[str], None],
-                 read_settings: Callable[[], Settings]) -> None:
-        self.stream, self.outputs, self.statistics = stream, outputs, statistics
+    def __init__(self, stream: DepthStream, engines: 'LiveEngines', outputs: Outputs, statistics: Statistics,
+                 warn: Callable[[str], None], read_settings: Callable[[], Settings]) -> None:
+        self.stream, self.engines, self.outputs, self.statistics = stream, engines, outputs, statistics
         self.warn, self.read_settings = warn, read_settings
         self.stated_camera = lru_cache(maxsize=4)(camera_from_settings)    # it may read a file
         self.pairing, self.mailbox, self.thread = Pairing(exact=False), Mailbox(), threading.Thread()
@@ -42,12 +46,14 @@ class Worker:
     def start(self, exact: bool) -> None:
         """Start the thread; `exact`: a picture takes only the camera_info with its own stamp."""
         self.pairing, self.mailbox = Pairing(exact), Mailbox()
+        self.engines.start()
         self.thread = threading.Thread(target=self._run, name='depth_worker', daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
-        """Finish the picture at hand and end the thread."""
+        """End a build of engines, finish the picture at hand and end the thread."""
         self.mailbox.close()
+        self.engines.stop()
         if self.thread.is_alive():
             self.thread.join()
 

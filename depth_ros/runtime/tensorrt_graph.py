@@ -7,7 +7,8 @@ file's. Nothing of TensorRT is made before the driver itself has said that there
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -90,6 +91,15 @@ def logger(trt: Any) -> Any:
     return Logger()
 
 
+@contextmanager
+def cuda_errors() -> Iterator[None]:
+    """Turn what torch raises where CUDA fails into one sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise BackendError(f'the GPU fails: {str(error).strip().splitlines()[0]}') from error
+
+
 class DeviceArray:
     """An output that stays on the GPU, to be handed to a next run as it is; its memory serves again once it is dropped."""
 
@@ -163,8 +173,11 @@ class TensorRtGraph:
         self._free: dict[str, list[Any]] = {name: [] for name in self._stays}
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return every output by name. Raises InputError for other names or shapes than the engine was built for."""
-        with self._turn:
+        """Return every output by name.
+
+        Raises InputError for other names or shapes than the engine was built for, BackendError where the GPU fails.
+        """
+        with self._turn, cuda_errors():
             if set(inputs) != set(self.inputs):
                 raise InputError(f'the engine takes {", ".join(self.inputs)} and was given {", ".join(inputs)}')
             blocks = {name: self._place(name, value) for name, value in inputs.items()}
@@ -196,8 +209,8 @@ class TensorRtGraph:
         return array
 
     def fetch(self, array: DeviceArray) -> np.ndarray:
-        """Return a host copy of an output that stayed on the GPU."""
-        with self._turn:
+        """Return a host copy of an output that stayed on the GPU. Raises BackendError if it is lost."""
+        with self._turn, cuda_errors():
             host = self._memory.pinned(array.shape, array.dtype)
             self._memory.download(host, array.block)
             self._memory.wait()

@@ -34,7 +34,8 @@ def test_a_failing_inference_costs_one_picture_and_a_new_segment() -> None:
     outputs: Any = SimpleNamespace(listeners=lambda: 1, publish=lambda depth, cloud: out.append(depth),
                                    node=SimpleNamespace(context=SimpleNamespace(ok=lambda: True)))
     stream, statistics = FailingStream(), Statistics()
-    worker = Worker(stream, outputs, statistics, WarnOnce(log.append), Settings)    # type: ignore[arg-type]
+    engines: Any = SimpleNamespace(start=lambda: None, stop=lambda: None)
+    worker = Worker(stream, engines, outputs, statistics, WarnOnce(log.append), Settings)    # type: ignore[arg-type]
     worker.start(exact=False)
     worker.on_camera_info(camera_info(0))
     for count in range(1, 5):

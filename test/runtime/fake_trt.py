@@ -4,6 +4,7 @@ Its names are TensorRT's, which `test_trt_names.py` holds against the real bindi
 """
 
 import ctypes
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from depth_ros.errors import BackendError
 from depth_ros.runtime.cuda import Gpu
 from depth_ros.runtime.tensorrt_graph import Platform
 
 FLOAT, OPSET = TensorProto.FLOAT, [helper.make_opsetid('', 17)]
+NUMPY = {'tensor(float)': 'f4', 'tensor(float16)': 'f2', 'tensor(int64)': 'i8'}
 GPU = Gpu('Fake GPU', (8, 6), 84, 24, '13.0')
 
 
@@ -49,10 +52,32 @@ def running_sum(path: Path) -> Path:
                 [numpy_helper.from_array(np.float32(2), 'two')])
 
 
-def plan_of(path: Path) -> bytes:
-    """Return what stands for a plan of that file: TensorRT-RTX's header, then the file."""
+def plan_of(path: Path, shapes=None) -> bytes:
+    """Return what stands for a plan of that file: TensorRT-RTX's header, then the file, with these shapes of open inputs."""
     content = path.read_bytes()
+    if shapes:
+        model = onnx.load(path)
+        for item in model.graph.input:
+            for dim, size in zip(item.type.tensor_type.shape.dim, shapes.get(item.name, ()), strict=False):
+                dim.dim_value = size
+        content = model.SerializeToString()
     return b'vtrt' + bytes(12) + (28 + len(content)).to_bytes(8, 'little') + bytes([1, 7, 1, 116]) + content
+
+
+def slow_build(seconds: float, fails: str = ''):
+    """Return a build that takes its time, says how far it is, can be cancelled, and may fail at the end."""
+    def build(path, platform, options, progress=None, cancel=None):
+        steps = max(2, int(seconds / 0.05))
+        for step in range(steps):
+            if cancel and cancel.is_set():
+                raise BackendError('the build of the TensorRT engine was cancelled')
+            if progress:
+                progress('Building engine', step / steps)
+            time.sleep(seconds / steps)
+        if fails:
+            raise BackendError(fails)
+        return plan_of(path, options.shapes), {'precision': 'fp32', 'build_s': seconds}
+    return build
 
 
 def platform(memory=None, **changes) -> Platform:
@@ -103,7 +128,8 @@ class HostMemory:
 
 
 class FakeTrt:
-    """The module; `factor` spoils results, `refuses` plans, `full`: a GPU without memory; `onnx`: what a plan stands for."""
+    """The module; `factor` spoils results, `refuses` plans, `full`: a GPU without memory; `onnx`: what a plan stands for;
+    `most`: so many runs go well. It counts the engines it has opened."""
 
     class DataType:
         FLOAT, HALF, INT32, INT64, BOOL, UINT8 = 'tensor(float)', 'tensor(float16)', 'tensor(int32)', 'tensor(int64)', \
@@ -119,8 +145,9 @@ class FakeTrt:
         def __init__(self):
             pass
 
-    def __init__(self, memory, factor=1.0, refuses=False, full=False, onnx=None):
+    def __init__(self, memory, factor=1.0, refuses=False, full=False, onnx=None, most=float('inf')):
         self.memory, self.factor, self.refuses, self.full, self.onnx = memory, factor, refuses, full, onnx
+        self.most, self.runs, self.opened = most, 0, 0
 
     def Runtime(self, logger):    # noqa: N802  the name is TensorRT's
         return Runtime(self, logger)
@@ -134,6 +161,7 @@ class Runtime:
         if self.trt.refuses or int.from_bytes(plan[16:24], 'little') not in (len(plan), len(plan) - 28):
             self.logger.log(1, 'the header is of another version')
             return None
+        self.trt.opened += 1
         return ICudaEngine(self.trt, self.trt.onnx.read_bytes() if self.trt.onnx else plan[28:])
 
 
@@ -147,6 +175,12 @@ class ICudaEngine:
         self.reads = {item.name: item for item in self.session.get_inputs()}
         self.tensors = self.reads | {item.name: item for item in self.session.get_outputs()}
         self.num_io_tensors = len(self.tensors)
+        self.shapes = {name: tuple(size if isinstance(size, int) else -1 for size in item.shape)
+                       for name, item in self.tensors.items()}
+        if not any(-1 in self.shapes[name] for name in self.reads):    # then those of the outputs follow
+            zeros = {name: np.zeros(self.shapes[name], NUMPY[item.type]) for name, item in self.reads.items()}
+            for item, value in zip(self.session.get_outputs(), self.session.run(None, zeros), strict=True):
+                self.shapes[item.name] = value.shape
 
     def get_tensor_name(self, index):
         return list(self.tensors)[index]
@@ -155,7 +189,7 @@ class ICudaEngine:
         return 'input' if name in self.reads else 'output'
 
     def get_tensor_shape(self, name):
-        return tuple(size if isinstance(size, int) else -1 for size in self.tensors[name].shape)
+        return self.shapes[name]
 
     def get_tensor_dtype(self, name):
         return self.tensors[name].type
@@ -185,7 +219,13 @@ class IExecutionContext:
         return True
 
     def compute(self, addresses):
-        assert len(set(addresses.values())) == len(addresses), 'an engine reads and writes the same memory'
+        trt = self.engine.trt
+        trt.runs += 1
+        if trt.runs > trt.most:
+            raise RuntimeError('CUDA error: an illegal memory access was encountered')    # as torch says it
+        written = [address for name, address in addresses.items() if name not in self.engine.reads]
+        read = {addresses[name] for name in self.engine.reads}
+        assert len(read | set(written)) == len(read) + len(written), 'an engine reads and writes the same memory'
         views = {name: self.view(name, address) for name, address in addresses.items()}
         session = self.engine.session
         results = session.run(None, {name: views[name].copy() for name in self.engine.reads})
@@ -194,6 +234,6 @@ class IExecutionContext:
 
     def view(self, name, address):
         shape, kind = self.get_tensor_shape(name), self.engine.get_tensor_dtype(name)
-        dtype = np.dtype({'tensor(float)': 'f4', 'tensor(float16)': 'f2', 'tensor(int64)': 'i8'}[kind])
+        dtype = np.dtype(NUMPY[kind])
         size = int(np.prod(shape)) * dtype.itemsize
         return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype).reshape(shape)
