@@ -50,7 +50,7 @@ def compare_streams(ours: 'DepthStream', other: 'DepthStream', height: int, widt
     for number in range(2):
         side(number, max(warm_up_frames(stream.spec, 1) for stream in streams))
     seconds = interleave([partial(side, number, count) for number in range(2)], rounds)
-    return {**_figures(seconds), 'frames': rounds * count,
+    return {**ratio_of(seconds), 'frames': rounds * count,
             'largest_difference': max(differences, default=None)}
 
 
@@ -69,7 +69,7 @@ def compare_files(ours: Path, other: Path, settings: 'Settings', size: tuple[int
     shapes = [[array.shape for array in arrays] for arrays in outputs]
     same = alike[0] == alike[1] and shapes[0] == shapes[1]
     seconds = interleave([partial(_run_for, *each) for each in zip(graphs, inputs, strict=True)], rounds)
-    return {**_figures(seconds), 'largest_difference': max(map(_difference, *outputs)) if same else None}
+    return {**ratio_of(seconds), 'largest_difference': max(map(_difference, *outputs)) if same else None}
 
 
 def compare_commands(ours: str, other: str, rounds: int) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def compare_commands(ours: str, other: str, rounds: int) -> dict[str, Any]:
     sides = [partial(_run_command, command, peaks) for command, peaks in zip((ours, other), peaks_mb, strict=True)]
     for side in sides:
         side()
-    figures = _figures(interleave(sides, rounds))
+    figures = ratio_of(interleave(sides, rounds))
     return {**figures, 'peak_memory_mb': _most(peaks_mb[0]), 'against_peak_memory_mb': _most(peaks_mb[1])}
 
 
@@ -102,8 +102,8 @@ def interleave(sides: Sequence[Callable[[], float]], rounds: int) -> list[list[f
     return seconds
 
 
-def _figures(seconds: list[list[float]]) -> dict[str, Any]:
-    """Return medians, and how many times as fast we are: median, least and most of the rounds' ratios."""
+def ratio_of(seconds: list[list[float]]) -> dict[str, Any]:
+    """Return the medians of both sides, and how many times as fast the first is: median, least and most over the rounds."""
     ours, other = map(np.asarray, seconds)
     ratios = other / ours
     return {'ours_ms': _ms(np.median(ours)), 'against_ms': _ms(np.median(other)), 'rounds': len(ours),

@@ -32,8 +32,8 @@ def bench(
     threads: Annotated[int, typer.Option(help='CPU threads of the network.')] = 0,
     set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
     offline: Annotated[bool, typer.Option(help='Use the windows of recordings; default: those of the live node.')] = False,
-    sizes: Annotated[str, typer.Option(help='Time several sizes, each in a fresh process, e.g. 240x320,480x640.')] = '',
-    lengths: Annotated[str, typer.Option(help='Time several windows, each in a fresh process, e.g. 8,16,32.')] = '',
+    sweep: Annotated[list[str] | None, typer.Option(
+        help='Time each value of a setting, size or frames in a fresh process, e.g. length=8,16,32; repeatable.')] = None,
     against: Annotated[str, typer.Option(
         help='Time this in turn with ours: settings ("backend=torch weights=W", and the word forget, with which every '
         'inference starts from nothing), an ONNX file, or a shell command.')] = '',
@@ -44,15 +44,15 @@ def bench(
     """Time every stage from message in to messages out; or how that grows; or against something else, in turn."""
     given: dict[str, Any] = {'family': family, 'weights': weights, 'threads': threads,
                              **dict(parse_setting(text) for text in set or ())}
-    if bool(sizes or lengths) + bool(against) + bool(command and not against) > 1:
-        raise SettingsError('--sizes and --lengths, or --against: one at a time; leave the others out')
+    if sweep and (against or command):
+        raise SettingsError('--sweep or --against: one at a time; leave the other out')
     if out and not out.parent.is_dir():
         raise OutputError(f'there is no folder {out.parent} for --out; make it or give another name')
     height, width = parse_size(size)
     if against or command:
         figures = _compare(given, (height, width), frames, offline, against, command, rounds)
-    elif sizes or lengths:
-        figures = _sweep(given, (sizes or size).split(','), lengths.split(','), frames, offline)
+    elif sweep:
+        figures = {'rows': _sweep(given, size, frames, offline, sweep)}
     else:
         figures = _measure(given, (height, width), frames, offline)
     figures = {'machine': describe(), **figures}
@@ -80,22 +80,38 @@ def _measure(given: dict[str, Any], size: tuple[int, int], frames: int, offline:
     return {**_said(stream, size), **figures, 'packing_speedup': round(compare_packing(*size), 1)}
 
 
-def _sweep(given: dict[str, Any], sizes: list[str], lengths: list[str], frames: int, offline: bool) -> dict[str, Any]:
-    """Return the figures of every size and length, each of a fresh process, whose peak memory is its own."""
+def _sweep(given: dict[str, Any], size: str, frames: int, offline: bool, sweep: list[str]) -> list[dict[str, Any]]:
+    """Return the figures for each combination of the values, each of a fresh process, whose peak memory is its own."""
     rows = []
-    for size, length in product([parse_size(size) for size in sizes], lengths):
-        settings = {**given, **(dict([parse_setting(f'length={length}')]) if length else {})}
-        row = f'{_by(size)}{", length " * bool(length)}{length}'
-        fresh = ProcessPoolExecutor(1, get_context('spawn'))
-        try:
-            rows.append(fresh.submit(_measure, settings, size, frames, offline).result())
-        except DepthRosError as error:
-            raise type(error)(f'{row}: {error}') from error
-        except BrokenProcessPool as error:
-            raise SettingsError(f'{row}: it was killed, as happens where memory runs out; leave it out') from error
-        finally:
-            fresh.shutdown()
-    return {'rows': rows}
+    for swept in product(*map(_values, sweep)):
+        values = dict(swept)
+        row = ' '.join(f'{name}={value}' for name, value in swept)
+        height_width, count = parse_size(values.pop('size', size)), values.pop('frames', str(frames))
+        if not count.isdecimal() or not int(count):
+            raise SettingsError(f'--sweep frames={count}: expected whole numbers, e.g. frames=100,1000')
+        settings = {**given, **dict(parse_setting(f'{name}={value}') for name, value in values.items())}
+        rows.append((row, settings, height_width, int(count)))
+    return [{'swept': row, **_measure_afresh(row, *arguments, offline)} for row, *arguments in rows]
+
+
+def _values(text: str) -> list[tuple[str, str]]:
+    """Return [(name, value), ...] of "name=value,value"."""
+    name, _, values = text.partition('=')
+    if not values:
+        raise SettingsError(f'--sweep {text}: expected name=value,value, e.g. size=240x320,480x640 or length=8,16,32')
+    return [(name, value) for value in values.split(',')]
+
+
+def _measure_afresh(row: str, *arguments: Any) -> dict[str, Any]:
+    process = ProcessPoolExecutor(1, get_context('spawn'))
+    try:
+        return process.submit(_measure, *arguments).result()
+    except DepthRosError as error:
+        raise type(error)(f'{row}: {error}') from error
+    except BrokenProcessPool as error:
+        raise SettingsError(f'{row}: the process was killed, as happens where memory runs out; leave it out') from error
+    finally:
+        process.shutdown()
 
 
 def _compare(given: dict[str, Any], size: tuple[int, int], frames: int, offline: bool, against: str, command: str,
@@ -175,10 +191,10 @@ def _stages(figures: dict[str, Any]) -> list[str]:
 
 
 def _growth(rows: list[dict[str, Any]]) -> list[str]:
-    head = ('pictures', 'network', 'window', 'frames', 'frames/s', 'ms per frame', 'of it infer', 'peak memory',
+    head = ('', 'network', 'window', 'frames', 'frames/s', 'ms per frame', 'of it infer', 'peak memory',
             'last third / first')
     return _table(head, [(
-        _by(row['size']), _by(row['network_size']), _window(row['window']), str(row['frames']), f'{row["frames_per_s"]:.2f}',
+        row['swept'], _by(row['network_size']), _window(row['window']), str(row['frames']), f'{row["frames_per_s"]:.2f}',
         f'{row["median_ms"]["frame"]:.1f}', f'{row["median_ms"]["infer"]:.1f}', _mb(row['peak_memory_mb']),
         str(row['last_third_over_first'])) for row in rows])
 

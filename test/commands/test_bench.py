@@ -41,11 +41,11 @@ def test_a_family_that_runs_once_for_several_frames_is_timed_and_held_against_ot
 
 
 def test_every_size_is_timed_in_a_process_of_its_own(tmp_path, capsys):
-    rows = figures_of(tmp_path, sizes='96x128,480x640', lengths='1', frames=3)['rows']
+    rows = figures_of(tmp_path, sweep=['size=96x128,480x640', 'length=1'], frames=3)['rows']
     assert [row['size'] for row in rows] == [[96, 128], [480, 640]]
     assert rows[0]['peak_memory_mb'] < rows[1]['peak_memory_mb']
     assert rows[0]['median_ms']['cloud'] < rows[1]['median_ms']['cloud']
-    assert '| 480x640 |' in capsys.readouterr().out
+    assert '| size=480x640 length=1 |' in capsys.readouterr().out
 
 
 def test_a_command_is_held_against_another(tmp_path, capsys):
@@ -59,10 +59,12 @@ def test_a_command_is_held_against_another(tmp_path, capsys):
     ({'against': "it's"}, SettingsError, 'No closing quotation'),
     ({'against': 'nowhere.onnx', 'weights': __file__}, InputError, 'is no ONNX file'),
     ({'command': 'true', 'against': 'nosuchcommand'}, InputError, 'exit code 127'),
-    ({'lengths': '1,8', 'frames': 1}, SettingsError, '480x640, length 8: lite sees one frame at a time'),
-    ({'lengths': 'long'}, SettingsError, 'expected int'),
-    ({'sizes': '240x320,big'}, SettingsError, 'expected height x width'),
-    ({'sizes': '240x320', 'against': 'threads=1'}, SettingsError, 'one at a time'),
+    ({'sweep': ['length=1,8'], 'frames': 1}, SettingsError, 'length=8: lite sees one frame at a time'),
+    ({'sweep': ['length=long']}, SettingsError, 'expected int'),
+    ({'sweep': ['length']}, SettingsError, 'expected name=value,value'),
+    ({'sweep': ['size=240x320,big']}, SettingsError, 'expected height x width'),
+    ({'sweep': ['frames=10,0']}, SettingsError, 'expected whole numbers'),
+    ({'sweep': ['size=240x320'], 'against': 'threads=1'}, SettingsError, 'one at a time'),
 ])
 def test_what_cannot_be_timed_is_answered_in_one_sentence(options, kind, words):
     with pytest.raises(kind, match=words):
