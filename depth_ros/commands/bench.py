@@ -82,6 +82,8 @@ def _measure(given: dict[str, Any], size: tuple[int, int], frames: int, offline:
 
 def _sweep(given: dict[str, Any], size: str, frames: int, offline: bool, sweep: list[str]) -> list[dict[str, Any]]:
     """Return the figures for each combination of the values, each of a fresh process, whose peak memory is its own."""
+    from depth_ros.settings import build
+
     rows = []
     for swept in product(*map(_values, sweep)):
         values = dict(swept)
@@ -90,6 +92,7 @@ def _sweep(given: dict[str, Any], size: str, frames: int, offline: bool, sweep: 
         if not count.isdecimal() or not int(count):
             raise SettingsError(f'--sweep frames={count}: expected whole numbers, e.g. frames=100,1000')
         settings = {**given, **dict(parse_setting(f'{name}={value}') for name, value in values.items())}
+        build(settings)    # says what is wrong before anything is timed
         rows.append((row, settings, height_width, int(count)))
     return [{'swept': row, **_measure_afresh(row, *arguments, offline)} for row, *arguments in rows]
 
@@ -204,10 +207,13 @@ def _comparison(figures: dict[str, Any]) -> list[str]:
     if not ours:
         ours, other = _title(figures), f'{other["asked"]}: {_title(other)}'
     difference = figures.get('largest_difference')
-    return [
-        *_table(('', 'median ms', 'peak memory'), [
+    columns = 3 if 'peak_memory_mb' in figures else 2    # streams share a process, and its peak
+    rows = [('', 'median ms', 'peak memory'),
             (ours, f'{figures["ours_ms"]:.2f}', _mb(figures.get('peak_memory_mb'))),
-            (other, f'{figures["against_ms"]:.2f}', _mb(figures.get('against_peak_memory_mb')))]), '',
+            (other, f'{figures["against_ms"]:.2f}', _mb(figures.get('against_peak_memory_mb')))]
+    head, *rest = (row[:columns] for row in rows)
+    return [
+        *_table(head, rest), '',
         f'ours is {figures["ratio"]:.2f} times as fast ({figures["ratio_least"]:.2f} to {figures["ratio_most"]:.2f} in '
         f'{figures["rounds"]} rounds in turn)'
         + (f'; largest difference {difference:.1e} of the spread' if difference is not None else ''),
