@@ -19,6 +19,7 @@ from depth_ros.core.window import WindowSpec
 from depth_ros.errors import BackendError, SettingsError, WeightsError
 from depth_ros.families import files, load_family
 from depth_ros.families.clip import Recorder, run_on_clip
+from depth_ros.families.exported import is_exported, read_manifest
 from depth_ros.families.family import Family, Graph, GraphFile, Network
 from depth_ros.runtime import torch_graph
 from depth_ros.runtime.build import BuildOptions, Progress
@@ -87,21 +88,34 @@ def build_engines(family: Family, size: tuple[int, int], progress: Progress, can
 
     They are compared with ONNX Runtime on what the family feeds them. Raises BackendError where TensorRT cannot serve.
     """
-    find_platform()    # or there is no need for what follows
-    lengths = tuple(dict.fromkeys((family.offline.length, family.live.length)))
-    graphs = {name: Recorder(OnnxGraph(file.path)) for name, file in family.graphs.items()}
-    run_on_clip(family, graphs, size, lengths)
-    engines = {}
+    platform = find_platform()    # or there is no need for what follows
+    fed, engines = _fed(family, size), {}
     for number, (name, file) in enumerate(family.graphs.items()):
         def tell(what: str, share: float, number: int = number, file: GraphFile = file) -> None:
             progress(f'{file.path.name} ({what})', (number + share) / len(family.graphs))
 
-        fed = graphs[name]
-        probes = [fed.calls[i % len(fed.calls)] for i in range(RUNS)] if fed.calls else ()
-        engines[name] = open_engine(file.path, resident=file.resident, build=build, force=force, probes=probes,
-                                    options=BuildOptions(shapes=fed.open_shapes()), progress=tell, cancel=cancel)
+        calls, options = fed[name].calls, BuildOptions(shapes=fed[name].open_shapes())
+        engines[name] = open_engine(
+            file.path, resident=file.resident, build=build, force=force, options=options, platform=platform, progress=tell,
+            cancel=cancel, probes=[calls[i % len(calls)] for i in range(RUNS) if calls])
         check_names(file, engines[name])
     return engines
+
+
+def _fed(family: Family, size: tuple[int, int]) -> dict[str, Recorder]:
+    """Return by file what the family feeds it on a made clip, offline and live."""
+    found = {name: Recorder(OnnxGraph(file.path)) for name, file in family.graphs.items()}
+    run_on_clip(family, found, size, dict.fromkeys((family.offline.length, family.live.length)))
+    for recorder in found.values():
+        del recorder.graph    # the builds need the memory
+    return found
+
+
+def exported_family(folder: Path) -> Family | None:
+    """Return the family that `depth_ros export` has written to a folder, None if it has not."""
+    if not is_exported(str(folder)):
+        return None
+    return load_family(build({'family': read_manifest(folder).family, 'weights': str(folder)}))
 
 
 def open_graphs(family: Family, settings: Settings,

@@ -15,23 +15,27 @@ def build_engine(
     """Build the engines for the GPU of this machine, compare them with ONNX Runtime and put them into the cache."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+    from depth_ros.pipeline import build_engines, exported_family
     from depth_ros.runtime.engine_cache import EngineCache, open_engine
     from depth_ros.runtime.tensorrt_graph import find_platform
 
-    paths = onnx_files(network)
+    paths, family = onnx_files(network), exported_family(network)
     platform, cache = find_platform(), EngineCache()
-    columns = TextColumn('{task.fields[file]}'), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn(
-        '{task.description}')
-    for path in paths:
-        with Progress(*columns) as bar:
-            task = bar.add_task('reading', total=1.0, file=path.name)
+    columns = BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn('{task.description}')
+    with Progress(*columns) as bar:
+        task = bar.add_task('reading', total=1.0)
 
-            def show(what: str, share: float, bar: Progress = bar, task: int = task) -> None:
-                bar.update(task, description=what, completed=share)    # type: ignore[arg-type]  # a TaskID is an int
+        def show(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=share)
 
-            graph = open_engine(path, force=force, progress=show, cache=cache, platform=platform)
-            show('', 1.0)
-        print(f'{path.name}: ready for {platform.title} on {platform.gpu.name}{graph.note and "; "}{graph.note}')
+        if family:    # which is compared on what it feeds its graphs
+            engines = build_engines(family, family.size(1, 1, None), show, force=force)
+        else:
+            engines = {path.stem: open_engine(path, force=force, progress=show, cache=cache, platform=platform)
+                       for path in paths}
+        show('', 1.0)
+    for name, engine in engines.items():
+        print(f'{name}.onnx: ready for {platform.title} on {platform.gpu.name}{engine.note and "; "}{engine.note}')
     print(f'engines are in {cache.folder}')
 
 

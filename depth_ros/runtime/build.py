@@ -188,8 +188,8 @@ def _add_profile(builder: Any, network: Any, config: Any, shapes: dict[str, list
             continue
         shape = tuple(shapes.get(tensor.name, ()))
         if len(shape) != len(tuple(tensor.shape)):
-            raise BackendError(f'the shape of the input {tensor.name} is open, {tuple(tensor.shape)}; '
-                               f'export with static shapes, or give the shape of {tensor.name}')
+            raise BackendError(f'the shape of the input {tensor.name} is open, {tuple(tensor.shape)}, and an engine has one '
+                               'shape; the node builds one for the pictures of its camera, or export the network at a size')
         profile.set_shape(tensor.name, shape, shape, shape)
     if any(-1 in tuple(tensor.shape) for tensor in inputs) and config.add_optimization_profile(profile) < 0:
         raise BackendError(f'the shapes {shapes} are none that the network can have')

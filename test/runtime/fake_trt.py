@@ -92,7 +92,7 @@ class HostMemory:
     stream = 7
 
     def __init__(self):
-        self.blocks, self.uploads, self.captured, self.capturing = 0, 0, 0, None
+        self.blocks, self.uploads, self.downloads, self.captured, self.capturing = 0, 0, 0, 0, None
 
     def empty(self, size):
         self.blocks += 1
@@ -109,6 +109,7 @@ class HostMemory:
         block[:] = array.reshape(-1).view(np.uint8)
 
     def download(self, array, block):
+        self.downloads += 1
         array.reshape(-1).view(np.uint8)[:] = block
 
     def wait(self):
