@@ -1,6 +1,7 @@
-"""Depth from one camera: the node, and rviz2 if wanted.
+"""Depth from one camera: the node, and rviz2 if wanted. Or from several: a node for each, in one process.
 
     ros2 launch depth_ros depth.launch.py image_topic:=/camera/image_raw rviz:=true
+    ros2 launch depth_ros depth.launch.py cameras:="left right"    # /left/image_raw and /right/image_raw
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 ARGUMENTS = (
     ('image_topic', 'image_raw', 'Topic of the pictures.'),
     ('camera_info_topic', '', 'Topic of the calibration; empty: camera_info beside the pictures.'),
+    ('cameras', '', 'Names of several cameras, e.g. "left right": a node for each, in one process, on topics below its name.'),
     ('namespace', '', 'Namespace of the node.'),
     ('name', 'depth_node', 'Name of the node; its outputs are below it.'),
     ('params_file', '', 'Parameter file; share/depth_ros/config/depth.yaml lists every parameter with its default.'),
@@ -43,22 +45,32 @@ def start(context: LaunchContext) -> list[Node]:
     """Return the nodes for the arguments as they were given."""
     given = {name: LaunchConfiguration(name).perform(context).strip() for name, _, _ in ARGUMENTS}
     namespace = f'/{given["namespace"].strip("/")}'.rstrip('/')
-    image = given['image_topic'].removesuffix('/compressed')
-    info = given['camera_info_topic'] or '/'.join([*image.split('/')[:-1], 'camera_info'])
+    cameras = given['cameras'].split()
+    topics = {name: inputs(given, f'{name}/' if cameras else '') for name in cameras or [given['name']]}
     explicit = {parameter: typed(name, given[name]) for name, parameter in PARAMETERS.items() if given[name]}
     depth = Node(
-        package='depth_ros', executable='depth_node', name=given['name'], namespace=given['namespace'], output='screen',
+        package='depth_ros', executable='depth_node', name=None if cameras else given['name'],
+        namespace=given['namespace'], output='screen',
         parameters=[source for source in (given['params_file'], explicit) if source],    # the later one wins
-        arguments=['--ros-args', '--log-level', given['log_level']],
-        remappings=[('image', image), ('image/compressed', f'{image}/compressed'), ('camera_info', info)])
+        arguments=[*(['--names', *cameras] if cameras else []), '--ros-args', '--log-level', given['log_level']],
+        remappings=[(f'{name}:{topic}' if cameras else topic, to) for name in topics for topic, to in topics[name].items()])
+    first, image = next(iter(topics)), next(iter(topics.values()))['image']
     # Our display file has the names of a node with the default arguments.
-    topics = ('preview', 'points', 'relative/points')
-    renamed = [(f'/depth_node/{topic}', f'{namespace}/{given["name"]}/{topic}') for topic in topics]
+    shown = ('preview', 'points', 'relative/points')
+    renamed = [(f'/depth_node/{topic}', f'{namespace}/{first}/{topic}') for topic in shown]
     display = Node(
         package='rviz2', executable='rviz2', name='rviz2',
         arguments=['-d', str(Path(get_package_share_directory('depth_ros'), 'config', 'depth.rviz'))],
         remappings=[('/image_raw', image if image.startswith('/') else f'{namespace}/{image}'), *renamed])
     return [depth, display] if is_true('rviz', given['rviz']) else [depth]
+
+
+def inputs(given: dict[str, str], prefix: str) -> dict[str, str]:
+    """Return {name in the node: topic} of what a node listens to, with the `prefix` of one camera of many."""
+    image = prefix + given['image_topic'].removesuffix('/compressed')
+    beside = '/'.join([*image.split('/')[:-1], 'camera_info'])
+    info = prefix + given['camera_info_topic'] if given['camera_info_topic'] else beside
+    return {'image': image, 'image/compressed': f'{image}/compressed', 'camera_info': info}
 
 
 def typed(name: str, value: str) -> bool | ParameterValue:

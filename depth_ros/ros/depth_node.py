@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable
 
 import cv2
@@ -13,6 +14,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.subscription import Subscription
+from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
@@ -32,8 +34,8 @@ class DepthNode(LifecycleNode):
     Raises SettingsError if a parameter that was given is not known or outside its limits.
     """
 
-    def __init__(self) -> None:
-        super().__init__('depth_node')
+    def __init__(self, name: str = 'depth_node') -> None:
+        super().__init__(name)
         parameters.declare(self)
         self.add_on_set_parameters_callback(
             lambda changes: parameters.judge(self, changes, configured=self.worker is not None))
@@ -154,18 +156,33 @@ class DepthNode(LifecycleNode):
         self.destroy_node()
 
 
+def parse_names(args: list[str] | None) -> list[str]:
+    """Return the names of the nodes that the command line asks for; a wrong one ends the program with a sentence."""
+    parser = ArgumentParser('depth_node', description='Depth from one camera, or from several in one process.')
+    parser.add_argument('--names', nargs='+', default=['depth_node'], metavar='NAME', help='one node for each; the TensorRT '
+                        'engines that they share are on the GPU once. Remaps and parameters take the name of the node '
+                        'before a colon: -r left:image:=/left/image_raw -p left:length:=8')
+    names: list[str] = parser.parse_args(remove_ros_args(args)[1:]).names
+    if len(set(names)) < len(names):
+        parser.error(f'each name may be given once, got {" ".join(names)}')
+    return names
+
+
 def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted; return the exit code."""
+    """Run a node, or one for each of `--names`, until interrupted; return the exit code."""
     # rclpy ends the context on SIGINT as on SIGTERM; a KeyboardInterrupt on top would come out of the middle of anything.
     signal.signal(signal.SIGINT, lambda *_: None)
     # One small picture at a time gains nothing from OpenCV's threads, and waits for them while the network has the cores.
     cv2.setNumThreads(1)
+    names = parse_names(args)
     rclpy.init(args=args)
-    node, code = None, 0
+    nodes: list[DepthNode] = []
+    code = 0
     try:
-        node = DepthNode()
         executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        for name in names:
+            nodes.append(DepthNode(name))
+            executor.add_node(nodes[-1])
         executor.spin()
     except ExternalShutdownException:
         pass
@@ -176,7 +193,7 @@ def main(args: list[str] | None = None) -> int:
         if rclpy.ok():    # else the context ended while rclpy was at work in it
             raise
     finally:
-        if node is not None:
+        for node in nodes:
             node.close()
         rclpy.try_shutdown()
     return code

@@ -18,17 +18,22 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from depth_ros.errors import BackendError
 from depth_ros.runtime.build import BuildOptions, Progress, build_plan
 from depth_ros.runtime.probe import Inputs, compare
-from depth_ros.runtime.tensorrt_graph import PlanRefused, Platform, TensorRtGraph, find_platform
+from depth_ros.runtime.tensorrt_graph import Engine, PlanRefused, Platform, TensorRtGraph, find_platform
 
 SCHEMA = 1                     # of keys and records; a change rebuilds everything
 LIMIT_BYTES = 20 << 30         # of all plans together
 POLL_S = 0.1
 TAGS = {'full': b'ftrt', 'rtx': b'vtrt'}
 LOCATION = re.compile(rb'\n\x08location\x12([\x01-\x7f])')    # of an ONNX file's external data, as protobuf writes it
+
+
+OPENED: WeakValueDictionary[tuple[Any, str], Engine] = WeakValueDictionary()    # in this process, by TensorRT and key
+OPENING = threading.Lock()    # or two threads would put the same weights on the GPU
 
 
 class DamagedPlan(Exception):
@@ -66,7 +71,8 @@ def open_engine(path: Path, *, resident: Sequence[str] = (), build: bool = True,
                 cache.quarantine(key)
         cache.check_writable()
         plan, facts = build_plan(path, platform, options, progress, cancel)
-        graph = TensorRtGraph(plan, platform, resident)
+        engine = Engine(plan, platform)
+        graph = TensorRtGraph(engine, resident)
         if progress:
             progress('comparing with ONNX Runtime', 1.0)
         facts['parity'], refusal = compare(graph, path, facts['precision'], probes)
@@ -75,6 +81,7 @@ def open_engine(path: Path, *, resident: Sequence[str] = (), build: bool = True,
             refusal = f'the {platform.title} engine of {path.name} computes something else than ONNX Runtime ({refusal})'
             cache.refuse(key, plan, {**record, 'refused': refusal})
             raise BackendError(f'{refusal}; export it in fp32, or use another backend')
+        OPENED[platform.trt, key] = engine
         try:
             cache.publish(key, plan, record)
             notes += ['built again'] if notes else []
@@ -89,16 +96,17 @@ def open_engine(path: Path, *, resident: Sequence[str] = (), build: bool = True,
 
 def _cached(cache: 'EngineCache', key: str, platform: Platform, resident: Sequence[str]) -> TensorRtGraph | None:
     """Return the engine in the cache, or None if there is none; DamagedPlan if there is one that cannot be used."""
-    found = cache.load(key, platform.kind)
-    if found is None:
-        return None
-    plan, record = found
-    if plan is None:
-        raise BackendError(f'{record["refused"]}; depth_ros build-engine --force tries again')
-    try:
-        return TensorRtGraph(plan, platform, resident)
-    except PlanRefused as error:
-        raise DamagedPlan(f'cannot be opened ({error})') from error
+    with OPENING:
+        engine = OPENED.get((platform.trt, key))
+        if engine is None and (found := cache.load(key, platform.kind)):
+            plan, record = found
+            if plan is None:
+                raise BackendError(f'{record["refused"]}; depth_ros build-engine --force tries again')
+            try:
+                engine = OPENED[platform.trt, key] = Engine(plan, platform)
+            except PlanRefused as error:
+                raise DamagedPlan(f'cannot be opened ({error})') from error
+    return TensorRtGraph(engine, resident) if engine else None
 
 
 # ---- keys ----

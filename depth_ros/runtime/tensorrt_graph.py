@@ -112,6 +112,26 @@ class DeviceArray:
         return np.asarray(self._fetch(self), dtype)
 
 
+class Engine:
+    """An engine as it lies on the GPU: its weights once, for as many graphs as run it.
+
+    TensorRT lets several threads make execution contexts of one engine, and run one each.
+    """
+
+    def __init__(self, plan: bytes, platform: Platform) -> None:
+        """Open `plan`; raises BackendError with TensorRT's reason if it cannot be run here."""
+        self.platform, self.log = platform, logger(platform.trt)
+        try:
+            self._runtime = platform.trt.Runtime(self.log)    # an engine needs it for as long as it lives
+        except TypeError as error:    # how the bindings say that there is no object
+            raise BackendError(f'{platform.title} does not start (driver for CUDA {platform.gpu.driver}): '
+                               f'{self.log.last()}') from error
+        self.engine = self._runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            said = self.log.last()
+            raise (BackendError if 'memory' in said.lower() else PlanRefused)(f'{platform.title} refuses the engine: {said}')
+
+
 class TensorRtGraph:
     """Runs one engine of static shapes; arrays go in and come out.
 
@@ -120,20 +140,10 @@ class TensorRtGraph:
     state is carried from run to run. Several threads may call `run`; they take turns.
     """
 
-    def __init__(self, plan: bytes, platform: Platform, resident: Sequence[str] = (), cuda_graphs: bool = True) -> None:
-        """Open the engine in `plan`; raises BackendError with TensorRT's reason if it cannot be run here."""
-        trt = platform.trt
-        self._logger = logger(trt)
-        try:
-            self._runtime = trt.Runtime(self._logger)
-        except TypeError as error:    # how the bindings say that there is no object
-            raise BackendError(f'{platform.title} does not start (driver for CUDA {platform.gpu.driver}): '
-                               f'{self._logger.last()}') from error
-        self._memory = platform.memory()
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            said = self._logger.last()
-            raise (BackendError if 'memory' in said.lower() else PlanRefused)(f'{platform.title} refuses the engine: {said}')
+    def __init__(self, opened: Engine, resident: Sequence[str] = (), cuda_graphs: bool = True) -> None:
+        """Make what a run needs besides the weights; raises BackendError where the GPU has no memory for it."""
+        self._opened, self._engine, self._logger = opened, opened.engine, opened.log
+        self._memory = opened.platform.memory()
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise no_memory(self._engine.device_memory_size_v2, self._memory.free_bytes())
@@ -144,7 +154,8 @@ class TensorRtGraph:
         self._turn = threading.Lock()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, np.dtype] = {}
-        self._prepare(trt)
+        with cuda_errors():
+            self._prepare(opened.platform.trt)
 
     def _prepare(self, trt: Any) -> None:
         """Read names, shapes and number formats, and make the buffers."""

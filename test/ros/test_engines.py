@@ -2,15 +2,18 @@
 
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
+from sensor_msgs.msg import Image
 
-from test.ros.rig import Rig, camera_info, grey_picture, image, wait
+from test.ros.rig import COMMAND, RELIABLE, Rig, camera_info, grey_picture, image, wait
 
 TOPIC = 'relative/image'
 
@@ -20,7 +23,7 @@ def rig(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
     """Return a node of the shipped network, which carries a state, with a cache of its own."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(folder / 'cache'))
     command = (sys.executable, '-m', 'test.ros.fake_gpu', str(seconds), str(most), fails)
-    return Rig(name, folder, command=command, family='lite', threads=1, **values)
+    return Rig(name, folder, **{'command': command, 'family': 'lite', 'threads': 1, **values})
 
 
 def send(node: Rig, count: int = 1) -> Any:
@@ -108,3 +111,36 @@ def test_without_leave_no_engine_is_built(tmp_path: Path, monkeypatch: pytest.Mo
         send(node, 2)
         assert 'depth_ros build-engine' in node.said()['backend_note']
     assert 'building' not in node.process.log
+
+
+def test_two_cameras_in_one_process_share_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = (sys.executable, '-m', 'test.ros.fake_gpu', '0.1', 'inf', '', '--names', 'depth_node', 'right',
+               '--ros-args', '-r', 'right:image:=right/image', '-p', 'right:metric.min_depth_m:=0.2')
+    with rig('pair', tmp_path, monkeypatch, command=command) as node:
+        camera, seen = node.node.create_publisher(Image, 'right/image', RELIABLE), []
+        node.node.create_subscription(Image, f'right/{TOPIC}', seen.append, RELIABLE)
+        backends: dict[str, str] = {}
+        node.node.create_subscription(DiagnosticArray, '/diagnostics', lambda message: backends.update(
+            {message.status[0].hardware_id: values(message.status[0]).get('backend', '')}), RELIABLE)
+        node.warm_up(TOPIC)
+
+        def both_run_on_it() -> bool:
+            send(node)
+            camera.publish(image(grey_picture(50), node.clock_ns))
+            time.sleep(0.1)
+            return [backends.get(f'{node.namespace}/{name}') for name in ('depth_node', 'right')] == ['tensorrt'] * 2
+
+        wait(both_run_on_it, 'both on TensorRT')
+        count = len(seen)
+        wait(lambda: both_run_on_it() and len(seen) > count, 'depth of the right camera')
+        assert node.process.stop() == 0
+    assert node.process.log.count('TensorRT takes over') == 2
+    assert 'engines opened: 1' in node.process.log
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    (('--names', 'left', 'left'), 'each name may be given once'), (('--nams', 'left'), 'unrecognized arguments'),
+])
+def test_wrong_names_end_the_node_with_one_sentence(arguments: tuple[str, ...], words: str) -> None:
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2 and words in done.stderr

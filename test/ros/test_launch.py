@@ -2,7 +2,9 @@
 
 import ast
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +12,8 @@ import pytest
 from depth_ros.settings import options
 
 PATH = Path(__file__).parents[2] / 'launch' / 'depth.launch.py'
-ARGUMENTS = {'image_topic', 'camera_info_topic', 'namespace', 'name', 'params_file', 'family', 'weights', 'backend',
-             'image_transport', 'use_sim_time', 'autostart', 'rviz', 'log_level'}
+ARGUMENTS = {'image_topic', 'camera_info_topic', 'cameras', 'namespace', 'name', 'params_file', 'family', 'weights',
+             'backend', 'image_transport', 'use_sim_time', 'autostart', 'rviz', 'log_level'}
 
 
 def constant(name: str) -> Any:
@@ -57,6 +59,27 @@ def started() -> Any:
 def test_the_display_starts_on_request_only(started: Any) -> None:
     assert len(started()) == 1
     assert [node.node_package for node in started(rviz='true')] == ['depth_ros', 'rviz2']
+
+
+def test_every_camera_has_a_node_for_its_own_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = SimpleNamespace(
+        LaunchContext=None, LaunchDescription=None, DeclareLaunchArgument=None, OpaqueFunction=None, Node=SimpleNamespace,
+        ParameterValue=SimpleNamespace, get_package_share_directory=lambda name: '/share',
+        LaunchConfiguration=lambda name: SimpleNamespace(perform=lambda context: context[name]))
+    for name in ('launch', 'launch.actions', 'launch.substitutions', 'launch_ros.actions', 'ament_index_python.packages',
+                 'launch_ros.parameter_descriptions'):
+        monkeypatch.setitem(sys.modules, name, stand_in)
+    module = runpy.run_path(str(PATH))
+    defaults = {name: default for name, default, _ in module['ARGUMENTS']}
+    node, display = module['start'](defaults | {'cameras': 'left right', 'namespace': 'car', 'rviz': 'true'})
+    assert node.name is None and node.arguments[:4] == ['--names', 'left', 'right', '--ros-args']
+    assert ('left:image', 'left/image_raw') in node.remappings
+    assert ('right:camera_info', 'right/camera_info') in node.remappings
+    assert ('/image_raw', '/car/left/image_raw') in display.remappings
+    assert ('/depth_node/points', '/car/left/points') in display.remappings
+    node, = module['start'](defaults | {'image_topic': '/front/image_raw/compressed'})
+    assert node.name == 'depth_node' and ('image', '/front/image_raw') in node.remappings
+    assert ('camera_info', '/front/camera_info') in node.remappings
 
 
 def test_a_switch_is_true_or_false(started: Any) -> None:

@@ -1,6 +1,7 @@
 """An engine is built once, checked before it is opened, compared before it is used, and given up with a reason."""
 
 import errno
+import gc
 import json
 import multiprocessing
 import os
@@ -59,6 +60,20 @@ def test_an_engine_is_built_once_and_then_found(network, cache, built):
     record = json.loads(next(cache.folder.glob('*.json')).read_text())
     assert record['gpu']['name'] == 'Fake GPU' and record['tensorrt'] == '1.7.1.116'
     assert record['parity']['depth']['rms'] < 1e-5
+
+
+def test_graphs_of_one_process_share_an_engine_and_nothing_else(tmp_path, cache, built):
+    path, here = running_sum(tmp_path / 'sum.onnx'), platform()
+    graphs = [open_engine(path, cache=cache, platform=here, resident=('keep',)) for _ in range(2)]
+    keeps, one = [np.zeros((1, 4), np.float32)] * 2, np.ones((1, 4), np.float32)
+    for _ in range(3):
+        for number, graph in enumerate(graphs):
+            keeps[number] = graph.run({'image': (number + 1) * one, 'keep': keeps[number]})['keep_next']
+    assert [float(np.asarray(keep)[0, 0]) for keep in keeps] == [3, 6] and here.trt.opened == 1
+    del graphs, graph, keeps
+    gc.collect()
+    open_engine(path, cache=cache, platform=here)
+    assert here.trt.opened == 2    # it went with its last user
 
 
 def test_without_leave_to_build_the_command_that_does_is_named(network, cache, built):

@@ -11,7 +11,7 @@ from depth_ros.errors import BackendError
 from depth_ros.families import load_family
 from depth_ros.families.exported import FixedGraph, GraphEntry
 from depth_ros.runtime import engine_cache, tensorrt_graph
-from depth_ros.runtime.tensorrt_graph import DeviceArray, TensorRtGraph
+from depth_ros.runtime.tensorrt_graph import DeviceArray, Engine, TensorRtGraph
 from depth_ros.settings import build
 from test.families.tiny import settings_of, write
 from test.runtime.fake_trt import HostMemory, plan_of, platform, running_sum, slow_build
@@ -122,7 +122,7 @@ def test_what_is_only_carried_is_not_fetched_from_the_gpu(tmp_path):
     memory = HostMemory()
     entry = GraphEntry('step', '', '', False, described({'image': (1, 4), 'keep': (1, 4)}),
                        described({'depth': (1, 4), 'keep_next': (1, 4)}), 0.0, ('keep_next',))
-    engine = TensorRtGraph(plan_of(running_sum(tmp_path / 'sum.onnx')), platform(memory), entry.resident)
+    engine = TensorRtGraph(Engine(plan_of(running_sum(tmp_path / 'sum.onnx')), platform(memory)), entry.resident)
     graph, keep = FixedGraph('step', {'step': entry}, {'step': engine}), np.zeros((1, 4), np.float32)
     for number in range(5):
         found = graph.run({'image': np.full((1, 4), number, np.float32), 'keep': keep})

@@ -9,7 +9,7 @@ from depth_ros.errors import BackendError, InputError
 from depth_ros.runtime import tensorrt_graph
 from depth_ros.runtime.cuda import find_gpu
 from depth_ros.runtime.onnx_graph import OnnxGraph
-from depth_ros.runtime.tensorrt_graph import PlanRefused, TensorRtGraph, find_platform, import_trt
+from depth_ros.runtime.tensorrt_graph import Engine, PlanRefused, TensorRtGraph, find_platform, import_trt
 from test.runtime.fake_trt import HostMemory, convolutions, plan_of, platform, running_sum
 
 
@@ -19,7 +19,7 @@ def images(count, shape=(1, 3, 16, 24)):
 
 def test_every_run_is_that_of_onnx_runtime_also_when_it_replays_a_cuda_graph(tmp_path):
     path, memory = convolutions(tmp_path / 'net.onnx'), HostMemory()
-    graph, reference = TensorRtGraph(plan_of(path), platform(memory)), OnnxGraph(path, 1)
+    graph, reference = TensorRtGraph(Engine(plan_of(path), platform(memory))), OnnxGraph(path, 1)
     for image in images(4):
         np.testing.assert_allclose(graph.run({'image': image})['depth'], reference.run({'image': image})['depth'], atol=1e-5)
     assert memory.captured == 1
@@ -28,7 +28,7 @@ def test_every_run_is_that_of_onnx_runtime_also_when_it_replays_a_cuda_graph(tmp
 
 def test_a_carried_state_takes_turns_between_two_buffers_and_is_not_copied(tmp_path):
     memory = HostMemory()
-    graph = TensorRtGraph(plan_of(running_sum(tmp_path / 'sum.onnx')), platform(memory), ('keep',))
+    graph = TensorRtGraph(Engine(plan_of(running_sum(tmp_path / 'sum.onnx')), platform(memory)), ('keep',))
     keep, total, pictures = np.zeros((1, 4), np.float32), 0, images(20, (1, 4))
     for image in pictures:
         found = graph.run({'image': image, 'keep': keep})
@@ -41,7 +41,7 @@ def test_a_carried_state_takes_turns_between_two_buffers_and_is_not_copied(tmp_p
 
 
 def test_states_that_are_held_are_not_written_over(tmp_path):
-    graph = TensorRtGraph(plan_of(running_sum(tmp_path / 'sum.onnx')), platform(), ('keep',))
+    graph = TensorRtGraph(Engine(plan_of(running_sum(tmp_path / 'sum.onnx')), platform()), ('keep',))
     zero, held = np.zeros((1, 4), np.float32), []
     for number in range(5):
         held.append(graph.run({'image': zero + number, 'keep': zero})['keep_next'])
@@ -52,7 +52,7 @@ def test_states_that_are_held_are_not_written_over(tmp_path):
 
 
 def test_results_of_earlier_runs_stay_as_they_were(tmp_path):
-    graph = TensorRtGraph(plan_of(convolutions(tmp_path / 'net.onnx')), platform())
+    graph = TensorRtGraph(Engine(plan_of(convolutions(tmp_path / 'net.onnx')), platform()))
     first, second = (graph.run({'image': image})['depth'] for image in images(2))
     assert not np.array_equal(first, second)
 
@@ -60,7 +60,7 @@ def test_results_of_earlier_runs_stay_as_they_were(tmp_path):
 def test_half_precision_inputs_are_converted(tmp_path):
     path = convolutions(tmp_path / 'half.onnx', kind=np.float16)
     image = images(1)[0]
-    found = TensorRtGraph(plan_of(path), platform()).run({'image': image})['depth']
+    found = TensorRtGraph(Engine(plan_of(path), platform())).run({'image': image})['depth']
     assert found.dtype == np.float16
     np.testing.assert_array_equal(found, OnnxGraph(path, 1).run({'image': image.astype(np.float16)})['depth'])
 
@@ -70,7 +70,7 @@ def test_half_precision_inputs_are_converted(tmp_path):
     ({'picture': np.zeros((1, 3, 16, 24), np.float32)}, 'takes image and was given picture'),
 ])
 def test_another_shape_or_name_is_an_error_in_one_sentence(tmp_path, given, word):
-    graph = TensorRtGraph(plan_of(convolutions(tmp_path / 'net.onnx')), platform())
+    graph = TensorRtGraph(Engine(plan_of(convolutions(tmp_path / 'net.onnx')), platform()))
     with pytest.raises(InputError, match=word):
         graph.run(given)
 
@@ -81,7 +81,7 @@ def test_a_gpu_that_cannot_capture_runs_without_cuda_graphs_and_says_so(tmp_path
             raise RuntimeError('operation not permitted when stream is capturing')
 
     path = convolutions(tmp_path / 'net.onnx')
-    graph, reference = TensorRtGraph(plan_of(path), platform(NoCapture())), OnnxGraph(path, 1)
+    graph, reference = TensorRtGraph(Engine(plan_of(path), platform(NoCapture()))), OnnxGraph(path, 1)
     for image in images(4):
         np.testing.assert_allclose(graph.run({'image': image})['depth'], reference.run({'image': image})['depth'], atol=1e-5)
     assert 'without CUDA graphs' in graph.note
@@ -90,9 +90,9 @@ def test_a_gpu_that_cannot_capture_runs_without_cuda_graphs_and_says_so(tmp_path
 def test_a_plan_that_is_refused_and_a_full_gpu_are_told_apart(tmp_path):
     plan = plan_of(convolutions(tmp_path / 'net.onnx'))
     with pytest.raises(PlanRefused, match='another version'):
-        TensorRtGraph(plan, platform(refuses=True))
+        TensorRtGraph(Engine(plan, platform(refuses=True)))
     with pytest.raises(BackendError, match='100 MB free and 900 MB more are needed') as raised:
-        TensorRtGraph(plan, platform(full=True))
+        TensorRtGraph(Engine(plan, platform(full=True)))
     assert not isinstance(raised.value, PlanRefused)
 
 
