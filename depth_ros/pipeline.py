@@ -23,17 +23,19 @@ from depth_ros.families.exported import is_exported, read_manifest
 from depth_ros.families.family import Family, Graph, GraphFile, Network
 from depth_ros.runtime import torch_graph
 from depth_ros.runtime.build import BuildOptions, Progress
+from depth_ros.runtime.cpu import bf16_units
 from depth_ros.runtime.engine_cache import open_engine
 from depth_ros.runtime.live import LiveEngines
 from depth_ros.runtime.onnx_graph import OnnxGraph
-from depth_ros.runtime.probe import RUNS
+from depth_ros.runtime.openvino_graph import OpenVinoGraph
+from depth_ros.runtime.probe import RUNS, Compared
 from depth_ros.runtime.tensorrt_graph import TensorRtGraph, find_platform
 from depth_ros.runtime.torch_graph import TorchGraph
 from depth_ros.settings import Settings, build, flatten
 
 WARM_UP_SIZE = (480, 640)
 SINGLE = WindowSpec()
-KINDS = {OnnxGraph: 'onnx', TorchGraph: 'torch', TensorRtGraph: 'tensorrt'}
+KINDS = {OnnxGraph: 'onnx', OpenVinoGraph: 'openvino', TorchGraph: 'torch', TensorRtGraph: 'tensorrt'}
 SAME_SIZE = 0.05    # relative difference of parameters within which two files are of one size
 
 
@@ -69,7 +71,7 @@ def open_live(settings: Settings, info: Callable[[str], object],
         stream = open_stream(settings, live=True)
     except BackendError as error:
         stream = open_stream(settings, live=True, backend='onnx')
-        stream.info['backend_note'] = f'not tensorrt: {error}'
+        stream.info['backend_note'] = f'not {settings.backend}: {error}'
         warn(f'onnx serves, {stream.info["backend_note"]}')
     family, plain = stream.family, replace(settings, backend='onnx')
 
@@ -124,13 +126,13 @@ def open_graphs(family: Family, settings: Settings,
 
     Raises SettingsError, WeightsError or MissingDependency, each with the remedy.
     """
-    backends = ('torch',) if family.network else ('onnx', 'tensorrt')
+    backends = ('torch',) if family.network else ('onnx', 'tensorrt', 'openvino')
     if settings.backend not in ('auto', *backends):
         remedy = '; `depth_ros export` makes ONNX files of it' if family.network else ''
         raise SettingsError(f'backend={settings.backend}, but {family.name} runs on {" or ".join(backends)} with these '
                             f'weights; set backend to auto{remedy}')
     graphs, paths, hashes, note = (_open_torch(family, family.network, settings, spec) if family.network else
-                                   _open_onnx(family, settings))
+                                   _open_onnx(family, settings, spec))
     info = {
         'family': family.name,
         'backend': ' '.join(dict.fromkeys(KINDS[type(graph)] for graph in graphs.values())),
@@ -218,7 +220,7 @@ def _open_torch(family: Family, network: Network, settings: Settings,
     return graphs, list(paths.values()), list(hashes.values()), torch_graph.describe(device, dtype)
 
 
-def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], list[Path], list[str], str]:
+def _open_onnx(family: Family, settings: Settings, spec: WindowSpec) -> tuple[dict[str, Graph], list[Path], list[str], str]:
     paths = {name: graph.path for name, graph in family.graphs.items()}
     for path in paths.values():
         if not path.is_file():
@@ -227,10 +229,29 @@ def _open_onnx(family: Family, settings: Settings) -> tuple[dict[str, Graph], li
     beside = {name: GraphFile(graph.path.with_name(f'{graph.path.name}.data'), graph.data_sha256)
               for name, graph in family.graphs.items() if graph.data_sha256}
     files.verify({name: file.path for name, file in beside.items()}, beside)
-    graphs, note = run_files(settings, paths, {name: graph.resident for name, graph in family.graphs.items()})
+    graphs, note = (_by_openvino(family, settings, spec) if settings.backend == 'openvino' else
+                    run_files(settings, paths, {name: graph.resident for name, graph in family.graphs.items()}))
     for name, graph in family.graphs.items():
         check_names(graph, graphs[name])
     return dict(graphs), list(paths.values()), list(hashes.values()), note
+
+
+def _by_openvino(family: Family, settings: Settings, spec: WindowSpec) -> tuple[dict[str, OpenVinoGraph], str]:
+    """Return the graphs in the shortest format in which they say what ONNX Runtime says, seen on a made clip.
+
+    Raises BackendError where they never do.
+    """
+    refusals: list[str] = []
+    formats = ['bf16'] * bool(bf16_units() and settings.model.precision == 'auto') + ['fp32']
+    for precision in formats:
+        graphs = {name: OpenVinoGraph(file.path, settings.threads, precision) for name, file in family.graphs.items()}
+        both = {name: Compared(graph, OnnxGraph(graph.path, settings.threads)) for name, graph in graphs.items()}
+        run_on_clip(family, both, family.size(*WARM_UP_SIZE, _nominal_camera()), [spec.length])
+        refused = [f'{name} in {precision}: {said}' for name, pair in both.items() if (said := pair.refusal(precision))]
+        if not refused:
+            return graphs, '; '.join([precision, *refusals])
+        refusals += refused
+    raise BackendError(f'OpenVINO says something else than ONNX Runtime ({"; ".join(refusals)}); set backend to onnx')
 
 
 def run_files(settings: Settings, paths: Mapping[str, Path], resident: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
@@ -283,7 +304,7 @@ def _black(family: Family, length: int) -> Clip:
     return Clip(np.stack([picture] * length), tuple(range(length)), resize_camera(_nominal_camera(), h, w))
 
 
-def check_names(described: GraphFile, graph: TensorRtGraph | OnnxGraph) -> None:
+def check_names(described: GraphFile, graph: OnnxGraph | OpenVinoGraph | TensorRtGraph) -> None:
     """Raise WeightsError unless the network has the inputs and outputs that were described."""
     for kind, wanted, found in (('inputs', described.inputs, graph.inputs), ('outputs', described.outputs, graph.outputs)):
         extra = set(found) - set(wanted) if kind == 'inputs' else set()

@@ -108,8 +108,9 @@ class Settings:
     weights: str = option('', 'File with the weights, or folder with all files of the family (for the family onnx: a YAML '
                           'description); empty: the shipped or downloaded ones.')
     backend: str = option('auto', 'What runs the network; auto: for ONNX files TensorRT where it is and their engines are '
-                          'built, else ONNX Runtime; for weights files torch.',
-                          choices=('auto', 'tensorrt', 'torch', 'onnx'))
+                          'built, else ONNX Runtime; for weights files torch. openvino: for ONNX files, if it says what '
+                          'ONNX Runtime says; pays on a CPU that multiplies in bfloat16.',
+                          choices=('auto', 'tensorrt', 'torch', 'onnx', 'openvino'))
     threads: int = option(0, 'CPU threads of one inference; 0: all cores but one, at least one.', low=0, high=256)
     length: int = option(0, 'Frames that one inference sees; 0: as the family was made.', low=0, high=512)
     stride: int = option(0, 'New frames per inference; 0: as the family was made.', low=0, high=512)

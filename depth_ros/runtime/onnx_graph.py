@@ -1,11 +1,11 @@
 """A graph run by ONNX Runtime on the CPU."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from depth_ros.errors import WeightsError, need
+from depth_ros.runtime.cpu import cores
 
 
 class OnnxGraph:
@@ -18,7 +18,7 @@ class OnnxGraph:
         """
         ort = need('onnxruntime', 'pip install onnxruntime')
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or max(1, (os.cpu_count() or 2) - 1)
+        options.intra_op_num_threads = cores(threads)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')

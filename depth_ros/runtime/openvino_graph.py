@@ -1,24 +1,27 @@
 """A graph run by OpenVINO on the CPU."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from depth_ros.errors import BackendError, InputError, need
+from depth_ros.runtime.cpu import cores
+
+FORMATS = {'fp32': 'f32', 'bf16': 'bf16'}    # as OpenVINO calls them
 
 
 class OpenVinoGraph:
     """Runs one ONNX file with fixed threads, in float32 or, where the processor multiplies in it, bfloat16."""
 
-    def __init__(self, path: Path, threads: int = 0, bf16: bool = False) -> None:
-        """Open `path`; `threads` 0 means all cores but one.
+    def __init__(self, path: Path, threads: int = 0, precision: str = 'fp32') -> None:
+        """Open `path`; `threads` 0 means all cores but one, `precision` is fp32 or bf16.
 
         Raises BackendError with OpenVINO's reason if it cannot, MissingDependency without openvino.
         """
         openvino = need('openvino', "pip install 'depth_ros[openvino]'")
-        options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'bf16' if bf16 else 'f32',
-                   'INFERENCE_NUM_THREADS': threads or max(1, (os.cpu_count() or 2) - 1)}
+        options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': FORMATS[precision],
+                   'INFERENCE_NUM_THREADS': cores(threads)}
+        self.path = path
         try:
             self.model = openvino.Core().compile_model(str(path), 'CPU', options)
         except RuntimeError as error:

@@ -4,17 +4,15 @@ import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from depth_ros.errors import SettingsError, need
+from depth_ros.runtime import cpu
 
 NO_MEMORY = ("can't allocate memory", 'not enough memory')    # of a CPU torch says it in words only: Linux, Windows
 REMEDY = "pip install 'depth_ros[families]'"
-CPUINFO = Path('/proc/cpuinfo')
-BF16 = {'amx_bf16', 'avx512_bf16', 'bf16'}    # what CPUs that multiply in bfloat16 say of themselves
 MOST_CUDA_GRAPHS = 4    # of one network: each holds the memory of its run
 
 
@@ -36,9 +34,9 @@ def choose(device: str, precision: str, half: str) -> tuple[str, Any]:
 def describe(device: str, dtype: Any) -> str:
     """Return in words where a network runs, and whether bfloat16 would be worth its lost digits on this CPU."""
     words = f'{dtype} on {device}'
-    has = BF16 & set(CPUINFO.read_text().split()) if device == 'cpu' and CPUINFO.exists() else set()
+    has = cpu.bf16_units() if device == 'cpu' else []
     if has and 'float32' in words:
-        return f'{words}; it multiplies in bfloat16 ({", ".join(sorted(has))}): model.precision bf16 is faster'
+        return f'{words}; it multiplies in bfloat16 ({", ".join(has)}): model.precision bf16 is faster'
     return f'{words}, which this CPU only imitates: fp32 is faster' if 'bfloat16 on cpu' in words and not has else words
 
 
@@ -46,20 +44,12 @@ def free_bytes(device: str) -> float:
     """Return the memory that a network may still take on `device`; infinity where the system does not say."""
     if device == 'cuda':
         return float(need('torch', REMEDY).cuda.mem_get_info()[0])
-    free = [float('inf')]
-    meminfo, limit, used = (Path(name) for name in (
-        '/proc/meminfo', '/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'))
-    if meminfo.exists():
-        lines = meminfo.read_text().splitlines()
-        free += [1024.0 * int(line.split()[1]) for line in lines if line.startswith('MemAvailable')]
-    if limit.exists() and used.exists() and (text := limit.read_text().strip()) != 'max':
-        free.append(float(text) - float(used.read_text()))
-    return min(free)
+    return cpu.free_bytes()
 
 
 def set_threads(threads: int) -> None:
     """Let torch use `threads` cores; 0: all but one."""
-    need('torch', REMEDY).set_num_threads(threads or max(1, (os.cpu_count() or 2) - 1))
+    need('torch', REMEDY).set_num_threads(cpu.cores(threads))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='torch is not installed: pip install torch')
 
 from depth_ros.errors import SettingsError  # noqa: E402
-from depth_ros.runtime import torch_graph  # noqa: E402
+from depth_ros.runtime import cpu, torch_graph  # noqa: E402
 from depth_ros.runtime.torch_graph import TorchGraph, choose, describe, free_bytes, set_threads  # noqa: E402
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='torch finds no CUDA GPU')
@@ -62,7 +62,7 @@ def test_a_gpu_computes_in_the_half_precision_of_the_weights(monkeypatch):
     ('fma avx2', torch.bfloat16, 'fp32 is faster'), ('fma avx2', torch.float32, '')])
 def test_bfloat16_is_recommended_where_the_processor_multiplies_in_it(tmp_path, monkeypatch, flags, dtype, said):
     (tmp_path / 'cpuinfo').write_text(f'processor : 0\nflags : {flags}\n')
-    monkeypatch.setattr(torch_graph, 'CPUINFO', tmp_path / 'cpuinfo')
+    monkeypatch.setattr(cpu, 'CPUINFO', tmp_path / 'cpuinfo')
     words = describe('cpu', dtype)
     assert words.startswith(f'{dtype} on cpu') and words.endswith(said) and (said or words.endswith('on cpu'))
     assert describe('cuda', dtype) == f'{dtype} on cuda'
