@@ -13,6 +13,7 @@ from depth_ros.settings import Settings
 TABLE = {
     'lite': 'the shipped network: streaming, one frame in, one frame out, with pose',
     'onnx': 'your own single-picture network, described in a YAML file',
+    'depth_anything': 'Depth Anything V2: single pictures, small to large, relative or in metres',
     'video_depth_anything': 'Video Depth Anything: windows of 32 frames, or one by one with a cache',
     'gemdepth': 'GemDepth: windows of 32 frames with camera motion and intrinsics',
     'dvd': 'DVD: windows of 45 frames through a video diffusion transformer in one pass',

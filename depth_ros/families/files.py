@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from depth_ros.errors import MissingDependency, WeightsError, need
+from depth_ros.errors import MissingDependency, SettingsError, WeightsError, need
 from depth_ros.families.family import Family, GraphFile, WeightsFile
 
 HUB = 'https://huggingface.co'
@@ -44,6 +44,21 @@ def locate(family: Family, weights: str) -> dict[str, Path]:
                                f'put it there, or {how_to_get(family)}')
         paths[role] = elsewhere
     return paths
+
+
+def variant_of(files: Mapping[str, WeightsFile], asked: str, weights: str) -> str:
+    """Return the variant, a key of `files`, that is asked for, else that `weights` are called after, else the first.
+
+    Raises SettingsError for one that is not there, WeightsError for one that contradicts the name of the file.
+    """
+    if asked and asked not in files:
+        raise SettingsError(f'model.variant={asked!r}: expected one of {", ".join(files)}')
+    given = Path(weights).expanduser()
+    called = [variant for variant, file in files.items()
+              if weights and (given.name == file.name or (given / file.name).exists())]
+    if asked and called and asked not in called:
+        raise WeightsError(f'{given} is {" and ".join(called)}, asked for was model.variant={asked}; make them agree')
+    return asked or (called or list(files))[0]
 
 
 def where(file: WeightsFile) -> str:

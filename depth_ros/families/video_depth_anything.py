@@ -5,13 +5,12 @@ with the first frame, a far one and the last 29. Either way each picture is enco
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from depth_ros.core.frame import Clip, Quantity
 from depth_ros.core.window import WindowSpec
-from depth_ros.errors import SettingsError, WeightsError
 from depth_ros.families.family import Family, Graph, Network, Prediction, WeightsFile
+from depth_ros.families.files import variant_of
 from depth_ros.families.preprocess import ShortSide, encode_new, enlarge_corners, normalise, shrink_cubic
 from depth_ros.settings import Settings
 
@@ -41,7 +40,7 @@ def family(settings: Settings) -> Family:
 
     Raises SettingsError for an unknown variant, WeightsError for one that contradicts the name of the file.
     """
-    variant = _variant(settings.model.variant, settings.weights)
+    variant = variant_of(FILES, settings.model.variant, settings.weights)
     size, metric = variant.removeprefix('metric-'), variant.startswith('metric-')
     return Family(
         name='video_depth_anything',
@@ -95,14 +94,3 @@ def remember(kept: tuple[Any, ...], new: Any) -> tuple[Any, ...]:
         return (new,) * LENGTH
     kept += (new,)
     return kept[:1] + kept[1:][1 - STREAM_KEPT:]
-
-
-def _variant(asked: str, weights: str) -> str:
-    if asked and asked not in FILES:
-        raise SettingsError(f'model.variant={asked!r}: expected one of {", ".join(FILES)}')
-    given = Path(weights).expanduser()
-    called = [variant for variant, file in FILES.items()
-              if weights and (given.name == file.name or (given / file.name).exists())]
-    if asked and called and asked not in called:
-        raise WeightsError(f'{given} is {" and ".join(called)}, asked for was model.variant={asked}; make them agree')
-    return asked or (called or ['small'])[0]

@@ -16,10 +16,8 @@ from depth_ros.errors import WeightsError
 from depth_ros.models import weights
 from depth_ros.models.dpt import dpt_like
 from depth_ros.models.temporal import Attend, TemporalAttention, in_window
-from depth_ros.models.vit import Encoder, vit_like
+from depth_ros.models.vit import Encoder, check_size, vit_like
 from depth_ros.models.weights import Shapes
-
-SIZES = {'small': 384, 'base': 768, 'large': 1024}    # channels of a token
 
 
 class VideoDepthAnything(nn.Module):
@@ -98,10 +96,6 @@ def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str, size
     tensors = weights.read_tensors(path)
     with torch.device('meta'):
         network = VideoDepthAnything(weights.shapes_of(tensors))
-    channels = network.pretrained.cls_token.shape[-1]
-    if size and channels != SIZES[size]:
-        found = next((name for name, wide in SIZES.items() if wide == channels), 'another')
-        raise WeightsError(f'{path.name} holds the {found} network ({channels} channels), asked for was {size} '
-                           f'({SIZES[size]}); set model.variant to {found} or give the file of {size}')
+    check_size(network.pretrained, size, path.name)
     weights.load(network, tensors, path.name, dtype, device)
     return {'encoder': Encoder(network.pretrained), 'head': Head(network), 'step': Step(network)}

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depth_ros.errors import InputError
+from depth_ros.errors import InputError, WeightsError
 from depth_ros.models.weights import Shapes, count, shape
 
 Rope: TypeAlias = tuple[Tensor, Tensor]    # cosine and sine, (..., N, D) each
 HEAD_DIM = 64                              # of every published size
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)    # of ImageNet, red green blue
+SIZES = {'small': 384, 'base': 768, 'large': 1024}    # channels of a token
 LAYERS = {12: (2, 5, 8, 11), 24: (4, 11, 17, 23), 40: (9, 19, 29, 39)}    # depth -> blocks that a dense head looks at
 
 
@@ -219,3 +220,12 @@ def vit_like(shapes: Shapes, prefix: str, position_offset: float = 0.1, antialia
 def layers_of(depth: int) -> tuple[int, ...]:
     """Return the four blocks of a transformer of `depth` blocks that a dense head looks at."""
     return LAYERS.get(depth) or tuple(max(0, depth * (i + 1) // 4 - 1) for i in range(4))
+
+
+def check_size(transformer: VisionTransformer, size: str, file: str) -> None:
+    """Raise WeightsError if a file of weights is not of the `size` (small, base or large; '': any) that was asked for."""
+    channels = transformer.cls_token.shape[-1]
+    if size and channels != SIZES[size]:
+        found = next((name for name, wide in SIZES.items() if wide == channels), 'another')
+        raise WeightsError(f'{file} holds the {found} network ({channels} channels), asked for was {size} '
+                           f'({SIZES[size]}); set model.variant to {found} or give the file of {size}')

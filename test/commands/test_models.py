@@ -51,8 +51,9 @@ def test_a_checkpoint_fits_its_own_family_and_no_other(name, tmp_path):
     for other in NAMES:
         family = load_family(build({'family': other}))
         difference = check_weights(family, path)
-        assert other == name or all(file.name in difference for file in family.network.files.values())
-        assert bool(difference) == (other != name), f'{name} as {other}: {difference}'
+        fits = other == name or (name, other) == ('depth_anything', 'pixel_perfect')    # whose semantics are that network
+        assert fits or all(file.name in difference for file in family.network.files.values())
+        assert bool(difference) != fits, f'{name} as {other}: {difference}'
         assert '\n' not in difference
 
 

@@ -7,15 +7,10 @@ torch = pytest.importorskip('torch', reason='torch is not installed: pip install
 from depth_ros.errors import WeightsError  # noqa: E402
 from depth_ros.families.preprocess import ShortSide, enlarge_corners, normalise, shrink_cubic  # noqa: E402
 from depth_ros.models import depth_anything, weights  # noqa: E402
-from test.families.tiny import video_depth_anything as tiny  # noqa: E402
+from test.families.tiny import depth_anything as tiny  # noqa: E402
+from test.families.tiny import video_depth_anything as video  # noqa: E402
 from test.models.manifest import manifest  # noqa: E402
 from test.parity.compare import Golden  # noqa: E402
-
-
-def single(shapes):
-    """The entries of a file of the video network that the one for single pictures has too, under its names."""
-    return {key.replace('head.', 'depth_head.', 1) if key.startswith('head.') else key: shape
-            for key, shape in shapes.items() if 'motion_modules' not in key}
 
 
 @pytest.mark.parametrize('name', ['dav2_vits', 'dav2_vitb', 'dav2_vitl'])
@@ -26,7 +21,7 @@ def test_every_published_file_fits(name, shared):
 
 def test_a_picture_gets_the_published_disparity():
     golden = Golden('dav2_s_seed0')
-    tensors = tiny.fill(single(tiny.shapes()))
+    tensors = video.fill(tiny.shapes())
     for key, value in golden.meta['overrides'].items():
         tensors[key].fill_(value)
     with torch.device('meta'):
@@ -51,4 +46,4 @@ def test_a_picture_gets_the_published_disparity():
 
 def test_a_file_of_another_network_is_named_as_such():
     with pytest.raises(WeightsError, match='depth_head'):
-        depth_anything.expected('model', tiny.shapes())
+        depth_anything.expected('model', video.shapes())
