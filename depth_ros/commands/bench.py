@@ -188,7 +188,7 @@ def _stages(figures: dict[str, Any]) -> list[str]:
         f'peak memory {_mb(figures["peak_memory_mb"])}'
         + f', of the GPU {_mb(figures["gpu_peak_memory_mb"])}' * (figures['gpu_peak_memory_mb'] is not None)
         + f'; over the timed frames it grew by {_mb(figures["memory_growth_mb"])}',
-        f'the last third of the frames cost {"?" if grew is None else f"{grew:.2f}"} times what the first cost',
+        *([f'the last third of the frames cost {grew:.2f} times what the first cost'] if grew is not None else []),
         f'messages are packed {figures["packing_speedup"]:.0f} times as fast as element by element',
     ]
 
