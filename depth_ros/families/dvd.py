@@ -5,8 +5,11 @@ off what lies beyond, so the nearest and the farthest saturate. Windows of 45 fr
 paper; `length=81` takes the windows of the published demo. The scale of a fit stays within 0.7 and 1.5.
 
 The VAE codes the first frame of a window by itself and then four frames at a time, so windows of 4n + 1 frames waste
-nothing; others are filled up with their last frame. Live, a window is 9 frames with 4 new ones: one step of the VAE, a lag
-of 3 frames, and five shared frames to fit on. `length=5`, `stride=4` is half the work with a single shared frame.
+nothing; others are filled up with their last frame. It is causal and looks back over
+all of the window, so frames that two windows share have other latents and other maps in each: they are computed anew.
+
+Live, a window is 9 frames with 4 new ones: one step of the VAE, a lag of 3 frames, and five shared frames to fit on.
+`length=5`, `stride=4` is half the work with a single shared frame.
 """
 
 from collections.abc import Mapping

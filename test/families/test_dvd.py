@@ -1,8 +1,11 @@
+from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
+from depth_ros.commands.process import process
 from depth_ros.core.frame import Clip
 from depth_ros.errors import InputError, SettingsError
 from depth_ros.families import dvd
@@ -76,6 +79,26 @@ def test_a_window_passes_encoder_transformer_and_decoder_and_loses_what_filled_i
     given = graphs['encode'].given['rgb']
     assert given.shape == (1, 3, 9, 16, 32) and np.array_equal(given[0, :, 8], rgb[6].transpose(2, 0, 1))
     assert np.array_equal(graphs['decode'].given['latent'], -graphs['denoise'].given['latent'])
+
+
+def test_a_recording_is_processed_by_the_folded_transformer(tmp_path, monkeypatch):
+    pytest.importorskip('diffusers', reason="diffusers is not installed: pip install 'depth_ros[families]'")
+    from depth_ros.models.dvd import wan
+    from test.families.tiny import dvd as tiny
+
+    calls = Counter()
+    for name in ('WanTransformer3DModel', 'WanTransformerBlock', 'WanTimeTextImageEmbedding', 'WanAttention'):
+        forward = getattr(wan, name).forward
+        monkeypatch.setattr(getattr(wan, name), 'forward', lambda *given, name=name, forward=forward, **named: (
+            calls.update([name]), forward(*given, **named))[1])
+    (tmp_path / 'pictures').mkdir()
+    for number in range(9):
+        cv2.imwrite(str(tmp_path / 'pictures' / f'{number}.png'), np.full((32, 48, 3), 20 * number, np.uint8))
+    process([tmp_path / 'pictures'], tmp_path / 'out', family='dvd', weights=str(tiny.write(tmp_path / 'weights')), length=5,
+            stride=4, set=[f'{key}={value}' for key, value in tiny.SETTINGS.items()])
+    layers, windows = 2, 3    # of the first frame, and after four more and four more
+    # Time and empty text are looked at once, at opening; of the two attentions of a block only the one among tokens runs.
+    assert calls == {'WanTimeTextImageEmbedding': 1, 'WanAttention': layers * windows}
 
 
 def test_the_published_windows_share_nine_or_twenty_one_frames():

@@ -1,6 +1,7 @@
 """Every family of the papers, tiny and with pseudo-random weights under the published names, from pictures to files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -37,13 +38,15 @@ def test_every_family_of_the_table_has_a_tiny_checkpoint():
 
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('live', [False, True], ids=['offline', 'live'])
-def test_pictures_become_maps_and_the_same_bytes_again(name, live, pictures, tmp_path):
+def test_pictures_become_maps_and_the_same_bytes_again_alone_and_after_others(name, live, pictures, tmp_path):
     weights = write(name, tmp_path / 'weights')
     said = [f'{key}={value}' for key, value in settings_of(name).items()]
-    for run in ('first', 'second'):
-        process([pictures], tmp_path / run, family=name, weights=str(weights), set=said, live=live)
-    first, second = ({item.name: item.read_bytes() for item in (tmp_path / run).iterdir()} for run in ('first', 'second'))
-    assert first == second
+    again = shutil.copytree(pictures, tmp_path / 'again')
+    process([pictures], tmp_path / 'first', family=name, weights=str(weights), set=said, live=live)
+    process([pictures, again], tmp_path / 'both', family=name, weights=str(weights), set=said, live=live)
+    first, second, third = ({item.name: item.read_bytes() for item in (tmp_path / folder).iterdir()}
+                            for folder in ('first', f'both/{pictures.name}', 'both/again'))
+    assert first == second == third
     family, found = load_family(build({'family': name})), lines(tmp_path / 'first')
     assert [line['index'] for line in found] == list(range(FRAMES))
     for line in found:

@@ -210,6 +210,18 @@ def test_a_latent_knows_nothing_of_later_frames(graphs):
         assert torch.allclose(graphs['encode'](long)['latent'][:, :, :2], graphs['encode'](short)['latent'], atol=1e-5)
 
 
+@pytest.mark.parametrize(('length', 'stride'), [(9, 4), (45, 36)])
+def test_shared_frames_have_other_latents_and_maps_in_the_next_window(graphs, length, stride):
+    video, shared = clip(length + stride), stride // 4    # whole steps of 4 frames: latents begin together
+    with torch.inference_mode():
+        latent, following = (graphs['encode'](window)['latent'] for window in (video[:, :, :length], video[:, :, stride:]))
+        maps, begun_later = (graphs['decode'](of)['maps'] for of in (latent, latent[:, :, shared:]))
+    encoded = (latent[:, :, shared:] - following[:, :, :latent.shape[2] - shared]).abs().amax((0, 1, 3, 4))
+    decoded = (maps[stride:] - begun_later).abs().amax((1, 2))
+    assert len(encoded) == (length - stride - 1) // 4 + 1 and len(decoded) == length - stride
+    assert encoded.min() > 0.1 * latent.std() and decoded.min() > 0.1 * maps.std()
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision_says_nearly_the_same(graphs, files, dtype):
     with torch.inference_mode():
