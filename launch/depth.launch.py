@@ -18,7 +18,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 ARGUMENTS = (
     ('image_topic', 'image_raw', 'Topic of the pictures.'),
     ('camera_info_topic', '', 'Topic of the calibration; empty: camera_info beside the pictures.'),
-    ('cameras', '', 'Names of several cameras, e.g. "left right": a node for each, in one process, on topics below its name.'),
+    ('cameras', '', 'Names of several cameras, e.g. "left right": a node for each, in one process, topics below its name.'),
     ('namespace', '', 'Namespace of the node.'),
     ('name', 'depth_node', 'Name of the node; its outputs are below it.'),
     ('params_file', '', 'Parameter file; share/depth_ros/config/depth.yaml lists every parameter with its default.'),

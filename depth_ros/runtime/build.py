@@ -36,12 +36,14 @@ class BuildOptions:
 
 
 def build_plan(onnx: Path, platform: Platform, options: BuildOptions, progress: Progress | None = None,
-               cancel: threading.Event | None = None) -> tuple[bytes, dict[str, Any]]:
+               cancel: threading.Event | None = None, timing: Path | None = None) -> tuple[bytes, dict[str, Any]]:
     """Return (plan, facts about the build) of an ONNX file; `progress` is called from this thread.
 
-    Raises BackendError with TensorRT's reason, or if `cancel` is set; the process is gone then, as on Ctrl-C.
+    `timing`: a file that keeps what was timed, from build to build. Raises BackendError with TensorRT's reason, or if
+    `cancel` is set; the process is gone then, as on Ctrl-C.
     """
-    task = {'onnx': str(onnx), 'kind': platform.kind, 'capability': platform.capability, **asdict(options)}
+    task = {'onnx': str(onnx), 'kind': platform.kind, 'capability': platform.capability, **asdict(options),
+            'timing': str(timing or '')}
     package = str(Path(__file__).parents[2])
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, [package, os.environ.get('PYTHONPATH')]))}
     begun, facts, plan = time.monotonic(), {}, bytearray()
@@ -155,14 +157,40 @@ def _build(task: dict[str, Any], out: BinaryIO, stop: threading.Event) -> tuple[
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, task['capability']), 0)
     _add_profile(builder, network, config, task['shapes'])
+    timing = read_timing(config, Path(task['timing'])) if task['timing'] else None
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BackendError(log.last())
     plan = bytes(plan)
+    if timing:
+        keep_timing(timing, Path(task['timing']))
     halves = (trt.DataType.HALF, trt.DataType.BF16)
     types = {network.get_layer(i).get_output(0).dtype for i in range(network.num_layers)}
     precision = 'fp16' if types & set(halves) else 'fp32'
     return {'bytes': len(plan), 'precision': precision, 'layers': network.num_layers}, plan
+
+
+def read_timing(config: Any, path: Path) -> Any:
+    """Return the timings of earlier builds, by which this one is quicker; none where the file is not to be used."""
+    try:
+        known = path.read_bytes()
+    except OSError:
+        known = b''
+    timing = config.create_timing_cache(known)
+    if timing is None or not config.set_timing_cache(timing, ignore_mismatch=False):
+        timing = config.create_timing_cache(b'')
+        config.set_timing_cache(timing, ignore_mismatch=False)
+    return timing
+
+
+def keep_timing(timing: Any, path: Path) -> None:
+    """Store the timings; without them the next build only takes longer."""
+    temporary = path.with_name(f'{path.name}.tmp')
+    try:
+        temporary.write_bytes(bytes(timing.serialize()))
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
 
 
 def _parse_errors(parser: Any) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,8 +70,9 @@ def open_engine(path: Path, *, resident: Sequence[str] = (), build: bool = True,
                     return graph
             except DamagedPlan:
                 cache.quarantine(key)
-        cache.check_writable()
-        plan, facts = build_plan(path, platform, options, progress, cancel)
+        cache.check_room(sum(file.stat().st_size for file in network_files(path)))
+        timing = cache.timing_file(platform) if platform.kind == 'full' else None    # RTX times nothing
+        plan, facts = build_plan(path, platform, options, progress, cancel, timing)
         engine = Engine(plan, platform)
         graph = TensorRtGraph(engine, resident)
         if progress:
@@ -126,17 +128,22 @@ def key_of(parts: Mapping[str, Any]) -> str:
 
 
 def network_sha256(onnx: Path) -> str:
-    """Return the sha256 over an ONNX file and the external data that it names; BackendError if one is missing."""
+    """Return the sha256 over an ONNX file and its external data; BackendError if one is missing."""
+    digest = hashlib.sha256()
     try:
-        content = onnx.read_bytes()
-        digest = hashlib.sha256(hashlib.sha256(content).digest())
-        names = {content[match.end():match.end() + match[1][0]] for match in LOCATION.finditer(content)}
-        for name in sorted(names):
-            with (onnx.parent / os.fsdecode(name)).open('rb') as file:
+        for path in network_files(onnx):
+            with path.open('rb') as file:
                 digest.update(_file_sha256(file))
     except OSError as error:
         raise BackendError(f'{error.filename} cannot be read ({error.strerror}); export the network again') from error
     return digest.hexdigest()
+
+
+def network_files(onnx: Path) -> list[Path]:
+    """Return the ONNX file and the files of external data that it names."""
+    content = onnx.read_bytes()
+    names = {content[match.end():match.end() + match[1][0]] for match in LOCATION.finditer(content)}
+    return [onnx, *(onnx.parent / os.fsdecode(name) for name in sorted(names))]
 
 
 def _file_sha256(file: Any) -> bytes:
@@ -226,10 +233,19 @@ class EngineCache:
         finally:
             os.close(descriptor)    # the file stays: another process may wait for it
 
-    def check_writable(self) -> None:
-        """Raise BackendError if nothing can be stored, before a build of minutes."""
+    def check_room(self, size: int) -> None:
+        """Raise BackendError if `size` bytes, which an engine has about, cannot be stored: before a build of minutes."""
         if not os.access(self.folder, os.W_OK):
             raise BackendError(f'{self.folder} cannot be written; set XDG_CACHE_HOME')
+        if (free := shutil.disk_usage(self.folder).free) < size:
+            raise BackendError(f'the disk of {self.folder} has {free / 2 ** 20:.0f} MB free and an engine takes about '
+                               f'{size / 2 ** 20:.0f} MB; make room, or set XDG_CACHE_HOME')
+
+    def timing_file(self, platform: Platform) -> Path:
+        """Return where this TensorRT keeps what it has timed on this GPU."""
+        gpu = platform.gpu
+        words = {'tensorrt': platform.version, 'gpu': [gpu.name, *gpu.capability, gpu.processors, gpu.memory_gb]}
+        return self.folder / f'{key_of(words)[:16]}.timing'
 
     def publish(self, key: str, plan: bytes, record: Mapping[str, Any]) -> None:
         """Store an engine, complete or not at all; then drop those used longest ago, above the limit. Needs the lock."""

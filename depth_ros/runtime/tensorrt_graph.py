@@ -120,9 +120,10 @@ class Engine:
 
     def __init__(self, plan: bytes, platform: Platform) -> None:
         """Open `plan`; raises BackendError with TensorRT's reason if it cannot be run here."""
-        self.platform, self.log = platform, logger(platform.trt)
+        trt, self.platform = platform.trt, platform
+        self.log = logger(trt)
         try:
-            self._runtime = platform.trt.Runtime(self.log)    # an engine needs it for as long as it lives
+            self._runtime = trt.Runtime(self.log)    # an engine needs it for as long as it lives
         except TypeError as error:    # how the bindings say that there is no object
             raise BackendError(f'{platform.title} does not start (driver for CUDA {platform.gpu.driver}): '
                                f'{self.log.last()}') from error

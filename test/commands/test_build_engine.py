@@ -12,7 +12,7 @@ from test.runtime.fake_trt import convolutions, plan_of, platform
 def test_every_network_of_a_folder_is_built_and_found_the_next_time(tmp_path, monkeypatch, capsys):
     built = []
 
-    def build(path, platform, options, progress, cancel):
+    def build(path, platform, options, progress, cancel, timing):
         progress('Building engine', 0.5)
         built.append(path.name)
         return plan_of(path), {'precision': 'fp32'}

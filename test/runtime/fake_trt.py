@@ -66,7 +66,7 @@ def plan_of(path: Path, shapes=None) -> bytes:
 
 def slow_build(seconds: float, fails: str = ''):
     """Return a build that takes its time, says how far it is, can be cancelled, and may fail at the end."""
-    def build(path, platform, options, progress=None, cancel=None):
+    def build(path, platform, options, progress=None, cancel=None, timing=None):
         steps = max(2, int(seconds / 0.05))
         for step in range(steps):
             if cancel and cancel.is_set():

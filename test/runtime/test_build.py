@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -142,6 +143,29 @@ def test_what_is_no_network_is_an_error_in_one_sentence(tmp_path):
         with pytest.raises(BackendError, match=f'cannot build {name}: ') as raised:
             build_plan(tmp_path / name, RTX, BuildOptions())
         assert '\n' not in str(raised.value)
+
+
+class Config:
+    """A builder's, whose timings are those it is given; it takes none that begin with b'other'."""
+
+    def create_timing_cache(self, content):
+        return None if content == b'garbage' else SimpleNamespace(content=content, serialize=lambda: bytearray(b'timed'))
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        self.timing = cache
+        return not cache.content.startswith(b'other') or ignore_mismatch
+
+
+@pytest.mark.parametrize(('stored', 'used'), [(None, b''), (b'earlier', b'earlier'), (b'other GPU', b''), (b'garbage', b'')])
+def test_timings_are_kept_from_build_to_build_and_those_of_another_gpu_do_no_harm(tmp_path, stored, used):
+    path, config = tmp_path / 'a.timing', Config()
+    if stored is not None:
+        path.write_bytes(stored)
+    timing = build.read_timing(config, path)
+    assert config.timing is timing and timing.content == used
+    build.keep_timing(timing, path)
+    assert path.read_bytes() == b'timed' and list(tmp_path.iterdir()) == [path]
+    build.keep_timing(timing, tmp_path / 'nowhere' / 'a.timing')
 
 
 def test_a_build_for_the_gpu_that_is_here_needs_one(tmp_path):

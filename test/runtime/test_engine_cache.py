@@ -10,6 +10,7 @@ import signal
 import stat
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -191,6 +192,30 @@ def test_with_a_full_disk_the_engine_runs_from_memory(network, cache, built, mon
     assert 'could not be kept' in graph.note
     assert graph.run({'image': np.ones((1, 3, 16, 24), np.float32)})['depth'].shape == (1, 8, 16, 24)
     assert [path.name for path in cache.folder.iterdir()] == ['lock']
+
+
+def test_a_disk_without_room_is_told_before_the_build(tmp_path, network, cache, built, monkeypatch):
+    monkeypatch.setattr(engine_cache.shutil, 'disk_usage', lambda _: SimpleNamespace(free=3 << 20))
+    open_engine(network, cache=cache, platform=platform())
+    monkeypatch.setattr(engine_cache.shutil, 'disk_usage', lambda _: SimpleNamespace(free=3000))
+    with pytest.raises(BackendError, match='has 0 MB free and an engine takes about 0 MB; make room'):
+        open_engine(network, cache=cache, platform=platform(), force=True)
+    assert len(built) == 1
+
+
+def test_timings_are_kept_by_tensorrt_and_gpu_and_not_for_rtx(network, cache, monkeypatch):
+    given = []
+
+    def build(path, platform, options, progress, cancel, timing):
+        given.append(timing)
+        raise BackendError('enough')
+    monkeypatch.setattr(engine_cache, 'build_plan', build)
+    here = platform()
+    for where in (here, replace(here, kind='full'), replace(here, kind='full', version='10.3.0'),
+                  replace(here, kind='full', gpu=replace(here.gpu, name='Other'))):
+        with pytest.raises(BackendError, match='enough'):
+            open_engine(network, cache=cache, platform=where)
+    assert given[0] is None and len(set(given)) == 4 and {path.parent for path in given[1:]} == {cache.folder}
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path, built):

@@ -25,7 +25,7 @@ RTX = '1.7.1.116'
 RTX_ONLY = {'.ComputeCapability', 'IBuilderConfig.num_compute_capabilities', 'IBuilderConfig.set_compute_capability'}
 CLASSES = {'': '', 'builder': 'Builder', 'network': 'INetworkDefinition', 'parser': 'OnnxParser', 'config': 'IBuilderConfig',
            'engine': 'ICudaEngine', 'context': 'IExecutionContext', 'runtime': 'Runtime', 'profile': 'IOptimizationProfile',
-           'error': 'ParserError', 'tensor': 'ITensor'}    # how the source calls an object -> what it is
+           'error': 'ParserError', 'tensor': 'ITensor', 'timing': 'ITimingCache'}    # name in the source -> what it is
 INNER = ('ILogger', 'IProgressMonitor', 'NetworkDefinitionCreationFlag', 'BuilderFlag', 'MemoryPoolType', 'DataType',
          'TensorIOMode', 'ComputeCapability')
 LIBRARIES, ENTRIES = ('nvinfer', 'nvonnxparser', 'nvinfer_plugin'), (
