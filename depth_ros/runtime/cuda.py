@@ -202,7 +202,9 @@ class _Block:
         self._free(self.address)
 
 
-def no_memory(size: int, free: int) -> BackendError:
-    """Return the error for `size` bytes that the GPU does not have."""
+def no_memory(size: int, free: int, remedy: str = '') -> BackendError:
+    """Return the error for `size` bytes that the GPU does not have; without a `remedy` they grow with the pictures."""
+    fits = max(1, int(90 * (free / max(size, 1)) ** 0.5))    # per cent of height and width, with some air
+    smaller = f'export the network at a smaller size, about {min(fits, 90)} % of its height and width would fit'
     return BackendError(f'the GPU has {free / 2 ** 20:.0f} MB free and {size / 2 ** 20:.0f} MB more are needed; '
-                        'export the network at a smaller size, or stop other programs on the GPU')
+                        f'{remedy or smaller}, or stop other programs on the GPU')

@@ -125,12 +125,14 @@ class Engine:
         try:
             self._runtime = trt.Runtime(self.log)    # an engine needs it for as long as it lives
         except TypeError as error:    # how the bindings say that there is no object
-            raise BackendError(f'{platform.title} does not start (driver for CUDA {platform.gpu.driver}): '
-                               f'{self.log.last()}') from error
+            raise BackendError(f'{platform.title} does not start with the NVIDIA driver for CUDA {platform.gpu.driver} '
+                               f'({self.log.last()}); update the driver') from error
         self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
             said = self.log.last()
-            raise (BackendError if 'memory' in said.lower() else PlanRefused)(f'{platform.title} refuses the engine: {said}')
+            if 'memory' in said.lower():
+                raise no_memory(len(plan), platform.memory().free_bytes(), 'take a smaller variant or fp16')
+            raise PlanRefused(f'{platform.title} refuses the engine: {said}')
 
 
 class TensorRtGraph:

@@ -129,8 +129,11 @@ class HostMemory:
 
 
 class FakeTrt:
-    """The module; `factor` spoils results, `refuses` plans, `full`: a GPU without memory; `onnx`: what a plan stands for;
-    `most`: so many runs go well. It counts the engines it has opened."""
+    """The module. It counts the engines it has opened, and their runs.
+
+    `factor` spoils results; `refuses` plans; `full`: no memory for a run, `tight`: none for the weights; `onnx`: what a plan
+    stands for; `most`: so many runs go well; `old`: the driver is.
+    """
 
     class DataType:
         FLOAT, HALF, INT32, INT64, BOOL, UINT8 = 'tensor(float)', 'tensor(float16)', 'tensor(int32)', 'tensor(int64)', \
@@ -146,11 +149,14 @@ class FakeTrt:
         def __init__(self):
             pass
 
-    def __init__(self, memory, factor=1.0, refuses=False, full=False, onnx=None, most=float('inf')):
+    def __init__(self, memory, factor=1.0, refuses=False, full=False, tight=False, onnx=None, most=float('inf'), old=False):
         self.memory, self.factor, self.refuses, self.full, self.onnx = memory, factor, refuses, full, onnx
-        self.most, self.runs, self.opened = most, 0, 0
+        self.tight, self.most, self.old, self.runs, self.opened = tight, most, old, 0, 0
 
     def Runtime(self, logger):    # noqa: N802  the name is TensorRT's
+        if self.old:
+            logger.log(1, 'CUDA initialization failure with error: 35')
+            raise TypeError('pybind11::init(): factory function returned nullptr')
         return Runtime(self, logger)
 
 
@@ -159,6 +165,9 @@ class Runtime:
         self.trt, self.logger = trt, logger
 
     def deserialize_cuda_engine(self, plan):
+        if self.trt.tight:
+            self.logger.log(1, 'Error Code 2: OutOfMemory (Requested size was 900 bytes.)')
+            return None
         if self.trt.refuses or int.from_bytes(plan[16:24], 'little') not in (len(plan), len(plan) - 28):
             self.logger.log(1, 'the header is of another version')
             return None
