@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -254,8 +254,8 @@ def _by_openvino(family: Family, settings: Settings, spec: WindowSpec) -> tuple[
     raise BackendError(f'OpenVINO says something else than ONNX Runtime ({"; ".join(refusals)}); set backend to onnx')
 
 
-def run_files(settings: Settings, paths: Mapping[str, Path], resident: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
-              ) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
+def run_files(settings: Settings, paths: Mapping[str, Path],
+              resident: Mapping[str, tuple[str, ...]] | None = None) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
     """Return the graphs of ONNX files on the backend of the settings, and why it is not a better one.
 
     `resident`: outputs by graph that may stay on the device.
@@ -263,7 +263,8 @@ def run_files(settings: Settings, paths: Mapping[str, Path], resident: Mapping[s
     note = ''
     if settings.backend in ('auto', 'tensorrt'):
         try:    # all or none; engines are built ahead of time, for that takes minutes
-            engines = {name: open_engine(path, build=False, resident=resident.get(name, ())) for name, path in paths.items()}
+            engines = {name: open_engine(path, build=False, resident=(resident or {}).get(name, ()))
+                       for name, path in paths.items()}
             return dict(engines), ' '.join(filter(None, (engine.note for engine in engines.values())))
         except BackendError as error:
             if settings.backend == 'tensorrt':

@@ -150,3 +150,29 @@ def test_an_exported_live_stream_keeps_its_past_on_the_gpu(gpu, tmp_path, capsys
     found = maps(stream, pictures(12))
     np.testing.assert_allclose(found, wanted, atol=1e-5 * wanted.std())
     assert memory.downloads - before == 12    # the maps
+
+
+@pytest.mark.gpu
+def test_on_a_real_gpu_the_engine_is_built_beside_the_stream_and_agrees(tmp_path, monkeypatch):
+    try:
+        tensorrt_graph.find_platform()
+    except BackendError as error:
+        pytest.skip(str(error))
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    wanted = maps(open_stream(threads=1, live=True, backend='onnx'), pictures(8))
+    streams = []
+    for _ in range(2):    # the second finds the engine, on the GPU already
+        stream, engines, said = live()
+        found = [maps(stream, pictures(2))]
+        deadline_s = time.monotonic() + 600
+        while stream.info['backend'] != 'tensorrt' and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        found.append(maps(stream, pictures(6, first=2)))
+        engines.stop()
+        assert stream.info['backend'] == 'tensorrt', said
+        assert np.abs(np.concatenate(found) - wanted).max() < 1e-2 * wanted.max()
+        streams.append(stream)
+    first, second = (stream.graphs['step'] for stream in streams)
+    assert first is not second and first._opened is second._opened
+    timed = list((tmp_path / 'depth_ros' / 'engines').glob('*.timing'))
+    assert bool(timed) == (first._opened.platform.kind == 'full')
