@@ -94,14 +94,14 @@ def process(
     with _interruptible() as interrupted, closing(read_ahead(read(jobs, opening), ahead)) as recorded:
         for job, items in groupby(recorded, itemgetter(0)):
             try:
-                _run(job, _raised(items), new_stream, partial(Results, settings, job, points, overwrite), interrupted)
+                _run(job, _of_one(items), new_stream, partial(Results, settings, job, points, overwrite), interrupted)
             except DepthRosError as error:
                 of_all = not opened and not isinstance(error, InputError | OutputError)    # no network, no recording
                 if len(jobs) == 1 or of_all:
                     raise
-                job.wanted = False
-                failed.append(job.input.name)
-                print(f'depth_ros: {job.input.name}: {error}', file=sys.stderr)
+                job.wanted, name = False, job.input.name
+                failed.append(name)
+                print(f'depth_ros: {"" if name in str(error) else f"{name}: "}{error}', file=sys.stderr)
             if interrupted.is_set():
                 raise typer.Exit(INTERRUPTED)
     if failed:
@@ -123,7 +123,7 @@ class Job:
 def plan(inputs: list[Path], output: Path, preview: Path | None, cloud: Path | None) -> list[Job]:
     """Return the jobs: one recording goes to `output` itself, several are named after their inputs in folders.
 
-    Raises OutputError if several have the same name, or if a folder is no name of a folder.
+    Raises OutputError if two have the same name, or if what should be a folder is named like a file.
     """
     from depth_ros.io.bag import is_bag
 
@@ -159,7 +159,7 @@ def read(jobs: list[Job], opening: Callable[[Path], 'Source']) -> Iterator[tuple
             yield job, error
 
 
-def _raised(items: Iterator[tuple[Job, Any]]) -> Iterator[Any]:
+def _of_one(items: Iterator[tuple[Job, Any]]) -> Iterator[Any]:
     """Yield what was read of one job up to its end; what went wrong is raised."""
     for _, item in items:
         if item is None:
