@@ -101,7 +101,7 @@ def process(
                     raise
                 job.wanted, name = False, job.input.name
                 failed.append(name)
-                print(f'depth_ros: {"" if name in str(error) else f"{name}: "}{error}', file=sys.stderr)
+                print(f'depth_ros: {"" if str(error).startswith((name, str(job.input))) else f"{name}: "}{error}', file=sys.stderr)
             if interrupted.is_set():
                 raise typer.Exit(INTERRUPTED)
     if failed:
