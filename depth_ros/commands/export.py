@@ -14,6 +14,8 @@ import typer
 from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from depth_ros.families.exported import Manifest
     from depth_ros.families.family import Family, Graph
     from depth_ros.settings import Settings
@@ -66,18 +68,15 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
     from depth_ros.families import exported, files, load_family
 
     family = load_family(settings)
-    if not family.network:
-        raise SettingsError(f'{family.name} runs on ONNX files already; give their path with weights')
     if family.ask:
         raise SettingsError(f'{family.name} writes words, one after the other, and cannot be exported; run it on torch')
     import torch
 
     from depth_ros.models import export as onnx_files
 
-    module = import_module(f'depth_ros.models.{family.network.module}')
-    paths = files.locate(family, settings.weights)
-    hashes = files.verify(paths, family.network.files)
-    graphs = module.open_graphs(paths, torch.float32, 'cpu', **family.network.options)
+    module, paths = _network(family, settings)
+    hashes = files.verify(paths, family.network.files if family.network else family.graphs)
+    graphs = module.open_graphs(paths, torch.float32, 'cpu', **(family.network.options if family.network else {}))
     for graph in graphs.values():
         onnx_files.settle_positions(graph)
     recorders = {name: onnx_files.Recorder(graph) for name, graph in graphs.items()}
@@ -118,6 +117,22 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
         name: exported.GraphEntry(**{**vars(entry), 'parity': parity[name]}) for name, entry in entries.items()}})
     _save(manifest, folder)
     return manifest
+
+
+def _network(family: 'Family', settings: 'Settings') -> tuple['ModuleType', dict[str, Path]]:
+    """Return the module that builds the family's torch network, and the files that it takes, by role.
+
+    A family without torch may have a network all the same, which takes the weights of its ONNX files.
+    """
+    from depth_ros.families import files
+
+    if family.network:
+        return import_module(f'depth_ros.models.{family.network.module}'), files.locate(family, settings.weights)
+    try:
+        module = import_module(f'depth_ros.models.{family.name}')
+    except ModuleNotFoundError:
+        raise SettingsError(f'{family.name} runs on ONNX files already; give their path with weights') from None
+    return module, {name: graph.path for name, graph in family.graphs.items()}
 
 
 class _OneByOne:

@@ -29,11 +29,11 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Recorder:
-    """Runs a graph and remembers the first call of each kind, by the names and shapes that it was called with."""
+    """Runs a graph and remembers the last call of each kind, by the names and shapes that it was called with."""
 
     def __init__(self, graph: nn.Module) -> None:
         self.graph = graph
-        self.inputs: dict[str, list[Any]] = {}
+        self.inputs: dict[str, list[Any]] = getattr(graph, 'inputs', {})
         self.calls: dict[tuple[tuple[str, tuple[int, ...]], ...], tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = {}
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
@@ -43,7 +43,7 @@ class Recorder:
         with torch.no_grad():
             outputs = {name: value.numpy() for name, value in
                        self.graph(**{name: torch.from_numpy(value) for name, value in given.items()}).items()}
-        self.calls.setdefault(tuple((name, value.shape) for name, value in given.items()), (given, outputs))
+        self.calls[tuple((name, value.shape) for name, value in given.items())] = given, outputs
         return outputs
 
 
@@ -99,10 +99,17 @@ def settle_positions(graph: nn.Module) -> None:
 
 
 def halve(graph: nn.Module) -> None:
-    """Make the weights float16; what is in no weights file (constants of the network) stays as it is."""
+    """Make the weights float16, but for those of parts that are `precise`.
+
+    What is in no weights file (constants of the network) stays as it is, too.
+    """
     saved = set(graph.state_dict())
     own = {name: buffer for name, buffer in graph.named_buffers() if name not in saved}
+    precise = [(weight, weight.data) for part in graph.modules() if getattr(part, 'precise', False)
+               for weight in part.parameters()]
     graph.half()
+    for weight, values in precise:
+        weight.data = values
     for name, buffer in own.items():
         owner, _, last = name.rpartition('.')
         graph.get_submodule(owner)._buffers[last] = buffer

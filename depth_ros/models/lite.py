@@ -20,11 +20,17 @@ for fields of view as in training (about 50 to 90 degrees).
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from depth_ros.errors import WeightsError, need
+from depth_ros.models import weights
 
 STRIDE = 16  # of the tokens; h and w must be multiples of 32
 MOTION_UNIT = 0.1  # rad or stream units, of what the motion head says
@@ -164,7 +170,7 @@ def grid(like: Tensor) -> Tensor:
     half."""
     ones = torch.ones_like(like[0, :1])
     at = torch.cat([ones.cumsum(-1), ones.cumsum(-2)])  # counts instead of shapes: these export as they are
-    return (at - at.mean((1, 2), keepdim=True)) * (2.0 / at.amax())
+    return (at - at.mean((1, 2), keepdim=True)) * (2.0 / at.amax((0, 1, 2)))
 
 
 def to_map(tokens: Tensor, like: Tensor) -> Tensor:
@@ -175,6 +181,8 @@ def to_map(tokens: Tensor, like: Tensor) -> Tensor:
 
 class Geometry(nn.Module):
     """The Geometry-Embedding Module: how did the camera move since the previous frame?"""
+
+    precise = True  # in float16 a match would be as far off as the camera moves
 
     def __init__(self, cfg: LiteConfig):
         super().__init__()
@@ -335,7 +343,7 @@ class Lite(nn.Module):
             x, flow = f16, torch.zeros_like(features[:, :2])
             motion, embedding = f16.new_zeros(len(f16), 6), f16.new_zeros(len(f16), cfg.embedding)
 
-        x = x + self.place(grid(f16).expand(f16.shape[0], -1, -1, -1))
+        x = x.to(self.place.weight.dtype) + self.place(grid(f16).expand(f16.shape[0], -1, -1, -1))
         tokens = x.flatten(2).transpose(1, 2)  # (B, N, C)
         for block in self.spatial:
             tokens = block(tokens)
@@ -362,14 +370,45 @@ class Lite(nn.Module):
         return (rgb.new_zeros(B, self.cfg.memory_channels, h // STRIDE, w // STRIDE), rgb.new_zeros(B, self.cfg.frames))
 
 
+class Step(nn.Module):
+    """Graph: a picture and what is remembered -> what the network says of it, and what to remember."""
+
+    def __init__(self, network: Lite) -> None:
+        super().__init__()
+        self.network = network
+        cfg = network.cfg
+        self.inputs = {'memory': [1, cfg.memory_channels, 'h16', 'w16'], 'memory_valid': [1, cfg.frames]}
+
+    def forward(self, rgb: Tensor, memory: Tensor, memory_valid: Tensor) -> dict[str, Tensor]:
+        """Return OUTPUTS by name."""
+        return dict(zip(OUTPUTS, self.network(rgb, memory, memory_valid), strict=True))
+
+
+def open_graphs(files: Mapping[str, Path], dtype: torch.dtype, device: str) -> dict[str, nn.Module]:
+    """Return the graph step, with the weights that are in the ONNX file `files['step']`.
+
+    Raises WeightsError if it is not such a file.
+    """
+    path = files['step']
+    onnx = need('onnx', "pip install 'depth_ros[export]'")
+    try:
+        model = onnx.load(str(path))
+        config = next(item.value for item in model.metadata_props if item.key == 'config')
+        network = Lite(LiteConfig(**json.loads(config)))
+    except Exception as error:  # of protobuf, about the file; or of its facts
+        raise WeightsError(f'{path} is no ONNX file as `depth_ros train --recipe lite` writes it; give one') from error
+    tensors = {item.name: torch.tensor(onnx.numpy_helper.to_array(item)) for item in model.graph.initializer}
+    unused = {key: value for key, value in network.state_dict().items() if key.endswith('num_batches_tracked')}
+    weights.load(network, unused | tensors, path.name, dtype, device)
+    return {'step': Step(network)}
+
+
 INPUTS = ('rgb', 'memory', 'memory_valid')
 OUTPUTS = ('disparity', 'confidence', 'T_prev_cam', 'pose_embedding', 'next_memory', 'next_memory_valid')
 
 
 def export(model: Lite, path, version: str, commit: str = 'unknown') -> None:
     """Write the network as one ONNX file (opset 17, dynamic h and w, weights inside), with its facts as metadata."""
-    import json
-
     import onnx
 
     model = model.eval().float()

@@ -16,7 +16,7 @@ from depth_ros.commands import main  # noqa: E402
 from depth_ros.commands.export import export  # noqa: E402
 from depth_ros.commands.process import process  # noqa: E402
 from depth_ros.errors import OutputError, SettingsError, WeightsError  # noqa: E402
-from test.families.tiny import settings_of, write  # noqa: E402
+from test.families.tiny import NAMES, settings_of, write  # noqa: E402
 
 
 def exported(name, folder, settings=(), **options):
@@ -37,7 +37,8 @@ def maps(name, weights, frames=1, live=False, **settings):
     """Return the maps of a texture that passes by, and the stream."""
     noise = np.random.default_rng(0).integers(0, 255, (90, 260, 3)).astype(np.float32)
     texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
-    tiny = {key.replace('.', '__'): value for key, value in settings_of(name).items() if key != 'length'}
+    known = settings_of(name) if name in NAMES else {}
+    tiny = {key.replace('.', '__'): value for key, value in known.items() if key != 'length'}
     stream = open_stream(family=name, weights=weights, live=live, **{**tiny, **settings})
     done = []
     for number in range(frames):
@@ -116,12 +117,17 @@ def test_a_folder_that_exists_is_left_alone_and_a_failure_leaves_none(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ['out']
 
 
-@pytest.mark.parametrize(('family', 'sentence'), [
-    ('lite', 'runs on ONNX files already'), ('depthvlm', 'writes words'),
+@pytest.mark.parametrize(('family', 'weights', 'sentence'), [
+    ('onnx', 'net.yaml', 'runs on ONNX files already'), ('depthvlm', '', 'writes words'),
+    ('lite', 'net.onnx', 'is no ONNX file as `depth_ros train --recipe lite` writes it'),
 ])
-def test_what_needs_no_export_or_knows_none_says_so(family, sentence, tmp_path, capsys):
+def test_what_needs_no_export_or_knows_none_says_so(family, weights, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path('net.onnx').write_bytes(b'')
+    Path('net.yaml').write_text('{file: net.onnx, input: a, output: b, size: [32, 32], value_range: [0, 1], '
+                                'quantity: disparity_affine}')
     with pytest.raises(SystemExit) as error:
-        main(['export', '--family', family, '--out', str(tmp_path / 'out')])
+        main(['export', '--family', family, '--weights', weights, '--out', 'out'])
     assert error.value.code == 2 and sentence in capsys.readouterr().err
 
 
@@ -132,6 +138,37 @@ def test_a_size_that_the_network_cannot_see_is_one_sentence(tmp_path, capsys):
               '--size', '50x64'])
     assert error.value.code == 2
     assert 'cannot see pictures of 50x64 px' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('precision', 'largest'), [('fp32', 1e-4), ('fp16', 0.05)])
+def test_lite_of_fixed_shapes_is_the_shipped_network(precision, largest, tmp_path):
+    export('lite', tmp_path / 'out', precision=precision)
+    wanted, _ = maps('lite', '', frames=8, live=True)
+    found, stream = maps('lite', str(tmp_path / 'out'), frames=8, live=True)
+    assert np.abs(found - wanted).max() < largest * wanted.std()
+    content = json.loads((tmp_path / 'out' / 'graphs.json').read_text())
+    assert content['size'] == [192, 256] and content['weights'].keys() == {'lite.onnx'}
+    step = content['graphs']['step']
+    assert step['inputs']['memory'] == {'shape': [1, 576, 12, 16], 'dtype': 'float32'} and step['parity'] < largest
+    assert (stream.info['backend'], stream.info['weights']) == ('onnx', 'step.onnx')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', sorted({*NAMES, 'lite'} - {'depthvlm'}))
+def test_tensorrt_understands_every_export(name, tmp_path):
+    """Not what it computes: that takes a GPU."""
+    trt = pytest.importorskip('tensorrt_rtx', reason='tensorrt-rtx is not installed: pip install tensorrt-rtx')
+    if name == 'lite':
+        export('lite', tmp_path / 'out', precision='fp16')
+    else:
+        exported(name, tmp_path, precision='fp16', length={'gemdepth': 8, 'dvd': 9}.get(name, 0))
+    for path in (tmp_path / 'out').glob('*.onnx'):
+        log = trt.Logger(trt.Logger.ERROR)
+        builder = trt.Builder(log)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, log)
+        assert parser.parse_from_file(str(path)), parser.get_error(0).desc()
+        assert builder.build_serialized_network(network, builder.create_builder_config()) is not None, path.name
 
 
 @pytest.mark.slow

@@ -32,8 +32,8 @@ def encoder():
 def call(encoder):
     """(inputs, outputs) of the encoder."""
     recorder = export.Recorder(encoder)
-    recorder.run({'rgb': np.random.default_rng(0).standard_normal((1, 3, 28, 42))})
     recorder.run({'rgb': np.zeros((1, 3, 28, 42), np.float32)})
+    recorder.run({'rgb': np.random.default_rng(0).standard_normal((1, 3, 28, 42))})
     one, = recorder.calls.values()
     return one
 
@@ -59,7 +59,7 @@ def run(path, inputs):
     return ort.InferenceSession(str(path), providers=['CPUExecutionProvider']).run(None, inputs)
 
 
-def test_the_first_call_of_a_kind_is_remembered_with_what_came_out(call):
+def test_the_last_call_of_a_kind_is_remembered_with_what_came_out(call):
     inputs, outputs = call
     assert inputs['rgb'].dtype == np.float32 and inputs['rgb'].std() > 0.9
     assert outputs['frame00'].shape == (4, 2, 3, 64)
