@@ -101,7 +101,8 @@ def process(
                     raise
                 job.wanted, name = False, job.input.name
                 failed.append(name)
-                print(f'depth_ros: {"" if str(error).startswith((name, str(job.input))) else f"{name}: "}{error}', file=sys.stderr)
+                named = str(error).startswith((name, str(job.input)))
+                print(f'depth_ros: {error}' if named else f'depth_ros: {name}: {error}', file=sys.stderr)
             if interrupted.is_set():
                 raise typer.Exit(INTERRUPTED)
     if failed:
