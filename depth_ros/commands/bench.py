@@ -188,18 +188,19 @@ def _stages(figures: dict[str, Any]) -> list[str]:
         f'peak memory {_mb(figures["peak_memory_mb"])}'
         + f', of the GPU {_mb(figures["gpu_peak_memory_mb"])}' * (figures['gpu_peak_memory_mb'] is not None)
         + f'; over the timed frames it grew by {_mb(figures["memory_growth_mb"])}',
-        *([f'the last third of the frames cost {grew:.2f} times what the first cost'] if grew is not None else []),
+        *([f'the last third of the frames cost {grew:.2f} times what the first cost, in processor time '
+           f'{figures["last_third_over_first_cpu"]:.2f} times'] if grew is not None else []),
         f'messages are packed {figures["packing_speedup"]:.0f} times as fast as element by element',
     ]
 
 
 def _growth(rows: list[dict[str, Any]]) -> list[str]:
     head = ('', 'network', 'window', 'frames', 'frames/s', 'ms per frame', 'of it infer', 'peak memory',
-            'last third / first')
+            'last third / first, processor time')
     return _table(head, [(
         row['swept'], _by(row['network_size']), _window(row['window']), str(row['frames']), f'{row["frames_per_s"]:.2f}',
         f'{row["median_ms"]["frame"]:.1f}', f'{row["median_ms"]["infer"]:.1f}', _mb(row['peak_memory_mb']),
-        str(row['last_third_over_first'])) for row in rows])
+        str(row['last_third_over_first_cpu'] or '-')) for row in rows])
 
 
 def _comparison(figures: dict[str, Any]) -> list[str]:
