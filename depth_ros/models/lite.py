@@ -373,6 +373,8 @@ class Lite(nn.Module):
 class Step(nn.Module):
     """Graph: a picture and what is remembered -> what the network says of it, and what to remember."""
 
+    resident = ('next_memory',)    # outputs that need not leave the device
+
     def __init__(self, network: Lite) -> None:
         super().__init__()
         self.network = network
