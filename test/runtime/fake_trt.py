@@ -132,7 +132,7 @@ class FakeTrt:
     """The module. It counts the engines it has opened, and their runs.
 
     `factor` spoils results; `refuses` plans; `full`: no memory for a run, `tight`: none for the weights; `onnx`: what a plan
-    stands for; `most`: so many runs go well; `old`: the driver is.
+    stands for; `most`: so many runs go well; `old`: the driver is; `profile`: engines have shapes only once they are told.
     """
 
     class DataType:
@@ -149,9 +149,10 @@ class FakeTrt:
         def __init__(self):
             pass
 
-    def __init__(self, memory, factor=1.0, refuses=False, full=False, tight=False, onnx=None, most=float('inf'), old=False):
+    def __init__(self, memory, factor=1.0, refuses=False, full=False, tight=False, onnx=None, most=float('inf'), old=False,
+                 profile=False):
         self.memory, self.factor, self.refuses, self.full, self.onnx = memory, factor, refuses, full, onnx
-        self.tight, self.most, self.old, self.runs, self.opened = tight, most, old, 0, 0
+        self.tight, self.most, self.old, self.profile, self.runs, self.opened = tight, most, old, profile, 0, 0
 
     def Runtime(self, logger):    # noqa: N802  the name is TensorRT's
         if self.old:
@@ -199,7 +200,12 @@ class ICudaEngine:
         return 'input' if name in self.reads else 'output'
 
     def get_tensor_shape(self, name):
-        return self.shapes[name]
+        shape = self.shapes[name]
+        return (*shape[:-1], -1) if self.trt.profile and len(shape) else shape
+
+    def get_tensor_profile_shape(self, name, profile_index):
+        assert profile_index == 0
+        return [self.shapes[name]] * 3
 
     def get_tensor_dtype(self, name):
         return self.tensors[name].type
@@ -210,10 +216,15 @@ class ICudaEngine:
 
 class IExecutionContext:
     def __init__(self, engine):
-        self.engine, self.addresses, self.launched = engine, {}, 0
+        self.engine, self.addresses, self.told = engine, {}, {}
+
+    def set_input_shape(self, name, shape):
+        self.told[name] = shape
+        return True
 
     def get_tensor_shape(self, name):
-        return self.engine.get_tensor_shape(name)
+        known = all(self.told.get(read) == self.engine.shapes[read] for read in self.engine.reads)
+        return self.engine.shapes[name] if known else self.engine.get_tensor_shape(name)
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address
@@ -243,7 +254,7 @@ class IExecutionContext:
             views[item.name][...] = result * self.engine.trt.factor
 
     def view(self, name, address):
-        shape, kind = self.get_tensor_shape(name), self.engine.get_tensor_dtype(name)
+        shape, kind = self.engine.shapes[name], self.engine.get_tensor_dtype(name)
         dtype = np.dtype(NUMPY[kind])
         size = int(np.prod(shape)) * dtype.itemsize
         return np.frombuffer((ctypes.c_uint8 * size).from_address(address), dtype).reshape(shape)

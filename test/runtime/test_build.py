@@ -15,6 +15,7 @@ import pytest
 from onnx import helper
 
 from depth_ros.errors import BackendError
+from depth_ros.families.lite import SHIPPED
 from depth_ros.runtime import build
 from depth_ros.runtime.build import BuildOptions, build_plan
 from depth_ros.runtime.cuda import find_gpu
@@ -61,6 +62,12 @@ def test_an_open_shape_is_asked_for_and_then_built(tmp_path):
     with pytest.raises(BackendError, match='shape of the input image is open'):
         build_plan(path, RTX, BuildOptions())
     assert build_plan(path, RTX, BuildOptions(shapes={'image': (1, 3, 8, 8)}))[0]
+
+
+@pytest.mark.slow
+def test_the_shipped_network_whose_shapes_are_open_is_built_for_one_size():
+    shapes = {'rgb': (1, 3, 64, 96), 'memory': (1, 576, 4, 6)}
+    assert build_plan(SHIPPED, RTX, BuildOptions(shapes=shapes))[1]['precision'] == 'fp32'
 
 
 def test_a_cancelled_build_ends_within_a_second_and_leaves_no_process(tmp_path, children):

@@ -57,6 +57,14 @@ def test_results_of_earlier_runs_stay_as_they_were(tmp_path):
     assert not np.array_equal(first, second)
 
 
+def test_an_engine_of_one_profile_is_told_its_shapes(tmp_path):
+    path = running_sum(tmp_path / 'sum.onnx')
+    graph = TensorRtGraph(Engine(plan_of(path), platform(profile=True)))
+    assert graph.inputs == {'image': [1, 4], 'keep': [1, 4]} and graph.outputs == {'depth': [1, 4], 'keep_next': [1, 4]}
+    one = np.ones((1, 4), np.float32)
+    np.testing.assert_array_equal(graph.run({'image': one, 'keep': one})['depth'], 4 * one)
+
+
 def test_half_precision_inputs_are_converted(tmp_path):
     path = convolutions(tmp_path / 'half.onnx', kind=np.float16)
     image = images(1)[0]

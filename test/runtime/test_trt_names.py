@@ -99,7 +99,7 @@ def test_every_name_that_we_use_is_in_that_version(version):
 
 
 def test_the_fake_has_no_name_that_tensorrt_has_not():
-    ours = {'trt', 'logger', 'session', 'reads', 'tensors', 'shapes', 'engine', 'addresses', 'launched', 'compute', 'view'}
+    ours = {'trt', 'logger', 'session', 'reads', 'tensors', 'shapes', 'engine', 'addresses', 'told', 'compute', 'view'}
     for kind in (fake_trt.Runtime, fake_trt.ICudaEngine, fake_trt.IExecutionContext):
         for name in set(vars(kind)) - ours:
             if not name.startswith('_'):
