@@ -112,7 +112,7 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
         {path.name: hashes[role] for role, path in paths.items()}, __version__, entries)
     _save(manifest, folder)
     del graphs, recorders
-    parity = _parity(settings, folder, recorded, LIMITS[precision])
+    parity = _parity(settings, folder, recorded, precision)
     manifest = exported.Manifest(**{**vars(manifest), 'graphs': {
         name: exported.GraphEntry(**{**vars(entry), 'parity': parity[name]}) for name, entry in entries.items()}})
     _save(manifest, folder)
@@ -160,10 +160,10 @@ def _record(family: 'Family', graphs: dict[str, Any], size: tuple[int, int], len
                          'sides are multiples of its patch') from error
 
 
-def _parity(settings: 'Settings', folder: Path, recorded: dict[str, Any], limit: float) -> dict[str, float]:
+def _parity(settings: 'Settings', folder: Path, recorded: dict[str, Any], precision: str) -> dict[str, float]:
     """Return by file the largest difference between torch's recorded outputs and ONNX Runtime's, over their spread.
 
-    Raises WeightsError where that is above `limit` or not a number.
+    Raises WeightsError where that is above the limit of the precision or not a number.
     """
     from depth_ros.families import load_family
     from depth_ros.families.exported import FixedGraph, read_manifest
@@ -176,9 +176,10 @@ def _parity(settings: 'Settings', folder: Path, recorded: dict[str, Any], limit:
         got = FixedGraph(name, {name: entries[name]}, opened).run(inputs)
         values = zip(outputs.values(), got.values(), strict=True)
         found[name] = max(float(np.abs(given - wanted).max() / max(float(wanted.std()), 1e-9)) for wanted, given in values)
-        if not found[name] <= limit:
+        if not found[name] <= LIMITS[precision]:
+            remedy = 'run it on torch' if precision == 'fp32' else 'try --precision fp32'
             raise WeightsError(f'{name}.onnx differs from torch by {found[name]:.2g} of the spread of its output, allowed '
-                               f'are {limit:g}; nothing was written, try --precision fp32')
+                               f'are {LIMITS[precision]:g}; nothing was written, {remedy}')
     return found
 
 

@@ -13,7 +13,7 @@ pytest.importorskip('onnxscript', reason='onnxscript is not installed: pip insta
 
 from depth_ros import Frame, open_stream  # noqa: E402
 from depth_ros.commands import main  # noqa: E402
-from depth_ros.commands.export import export  # noqa: E402
+from depth_ros.commands.export import LIMITS, export  # noqa: E402
 from depth_ros.commands.process import process  # noqa: E402
 from depth_ros.errors import OutputError, SettingsError, WeightsError  # noqa: E402
 from test.families.tiny import NAMES, settings_of, write  # noqa: E402
@@ -138,6 +138,22 @@ def test_a_size_that_the_network_cannot_see_is_one_sentence(tmp_path, capsys):
               '--size', '50x64'])
     assert error.value.code == 2
     assert 'cannot see pictures of 50x64 px' in capsys.readouterr().err
+
+
+def test_a_network_of_one_graph_is_that_of_torch(tmp_path):
+    weights, folder = exported('depth_anything', tmp_path)
+    wanted, _ = maps('depth_anything', weights, frames=3)
+    found, stream = maps('depth_anything', folder, frames=3)
+    assert_same(found, wanted)
+    assert stream.info['weights'] == 'depth.onnx'
+
+
+def test_what_does_not_compute_what_torch_computes_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setitem(LIMITS, 'fp16', 1e-6)
+    weights = write('depth_anything', tmp_path / 'weights')
+    with pytest.raises(WeightsError, match='depth.onnx differs from torch by .*, try --precision fp32'):
+        export('depth_anything', tmp_path / 'out', str(weights), precision='fp16', set=['model.short_side_px=56'])
+    assert [item.name for item in tmp_path.iterdir()] == ['weights']
 
 
 @pytest.mark.parametrize(('precision', 'largest'), [('fp32', 1e-4), ('fp16', 0.05)])
