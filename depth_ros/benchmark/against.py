@@ -41,8 +41,12 @@ def compare_streams(ours: 'DepthStream', other: 'DepthStream', height: int, widt
     maps: list[dict[int, np.ndarray]] = [{}, {}]
     push = [_pusher(stream, height, width, own) for stream, own in zip(streams, maps, strict=True)]
 
+    computed: list[list[float]] = [[], []]    # seconds of all threads; other programs do not change them
+
     def side(number: int, count: int) -> float:
+        start = time.process_time()
         seconds = push[number](count)
+        computed[number].append(time.process_time() - start)
         for index in maps[0].keys() & maps[1].keys():
             differences.append(_difference(maps[0].pop(index), maps[1].pop(index)))
         return seconds / count
@@ -50,8 +54,8 @@ def compare_streams(ours: 'DepthStream', other: 'DepthStream', height: int, widt
     for number in range(2):
         side(number, max(warm_up_frames(stream.spec, 1) for stream in streams))
     seconds = interleave([partial(side, number, count) for number in range(2)], rounds)
-    return {**ratio_of(seconds), 'frames': rounds * count,
-            'largest_difference': max(differences, default=None)}
+    return {**ratio_of(seconds), 'ratio_cpu': ratio_of([each[-rounds:] for each in computed])['ratio'],
+            'frames': rounds * count, 'largest_difference': max(differences, default=None)}
 
 
 def compare_files(ours: Path, other: Path, settings: 'Settings', size: tuple[int, int], rounds: int) -> dict[str, Any]:

@@ -217,6 +217,7 @@ def _comparison(figures: dict[str, Any]) -> list[str]:
         *_table(head, rest), '',
         f'ours is {figures["ratio"]:.2f} times as fast ({figures["ratio_least"]:.2f} to {figures["ratio_most"]:.2f} in '
         f'{figures["rounds"]} rounds in turn)'
+        + (f', in processor time {figures["ratio_cpu"]:.2f}' if 'ratio_cpu' in figures else '')
         + (f'; largest difference {difference:.1e} of the spread' if difference is not None else ''),
     ]
 
