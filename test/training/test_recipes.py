@@ -127,7 +127,7 @@ def test_every_step_draws_noise_of_its_own_which_follows_from_the_seed(tmp_path,
 
 
 def test_there_is_a_recipe_for_every_family_of_the_papers():
-    assert set(FAMILIES) == set(TABLE) - {'lite', 'onnx'}
+    assert set(FAMILIES) == set(TABLE) - {'lite', 'onnx', 'depth_anything'}
 
 
 def test_weights_that_give_another_quantity_are_not_trained(tmp_path, capsys):
