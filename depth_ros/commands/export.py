@@ -68,6 +68,8 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
     from depth_ros.families import exported, files, load_family
 
     family = load_family(settings)
+    if exported.is_exported(settings.weights):
+        raise SettingsError(f'{settings.weights} is exported already; give the weights that it was made from')
     if family.ask:
         raise SettingsError(f'{family.name} writes words, one after the other, and cannot be exported; run it on torch')
     import torch

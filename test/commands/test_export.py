@@ -117,6 +117,11 @@ def test_a_folder_that_exists_is_left_alone_and_a_failure_leaves_none(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ['out']
 
 
+def test_what_was_exported_is_not_exported_again(single, tmp_path):
+    with pytest.raises(SettingsError, match='is exported already; give the weights'):
+        export('pixel_perfect', tmp_path / 'new', single[1])
+
+
 @pytest.mark.parametrize(('family', 'weights', 'sentence'), [
     ('onnx', 'net.yaml', 'runs on ONNX files already'), ('depthvlm', '', 'writes words'),
     ('lite', 'net.onnx', 'is no ONNX file as `depth_ros train --recipe lite` writes it'),
