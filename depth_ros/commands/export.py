@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from depth_ros.families.family import Family, Graph
     from depth_ros.settings import Settings
 
-LIMITS = {'fp32': 1e-3, 'fp16': 0.1}    # largest difference from torch in float32, over the spread of the output
-PICTURE = (480, 640)                    # whose network size is taken where none is asked for
+LIMITS = {'fp32': 1e-3, 'fp16': 0.1, 'int8': 0.5}    # largest difference from torch in float32, over the output's spread
+PICTURE = (480, 640)                                 # whose network size is taken where none is asked for
 
 
 def export(
@@ -30,7 +30,8 @@ def export(
     weights: Annotated[str, typer.Option(help='File or folder with the weights; default: the downloaded ones.')] = '',
     size: Annotated[str, typer.Option(help='Size of the pictures that the network sees, height x width; default: that '
                                       'of 480x640 pictures.')] = '',
-    precision: Annotated[str, typer.Option(help='fp32 or fp16.')] = 'fp32',
+    precision: Annotated[str, typer.Option(help='fp32, fp16, or int8 (matrix products, for CPUs; graphs that lose too '
+                                           'much by it stay fp32).')] = 'fp32',
     length: Annotated[int, typer.Option(help='Frames of a window; default: as the family was made.')] = 0,
     set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
 ) -> None:
@@ -39,7 +40,7 @@ def export(
     from depth_ros.settings import build
 
     if precision not in LIMITS:
-        raise SettingsError(f'--precision {precision}: expected fp32 or fp16')
+        raise SettingsError(f'--precision {precision}: expected {", ".join(LIMITS)}')
     if out.exists():
         raise OutputError(f'{out} exists; remove it or give another folder')
     settings = build(dict(parse_setting(text) for text in set or ())
@@ -114,9 +115,13 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
         {path.name: hashes[role] for role, path in paths.items()}, __version__, entries)
     _save(manifest, folder)
     del graphs, recorders
+    if precision == 'int8':
+        _parity(settings, folder, recorded, 'fp32')
+        manifest = _quantise(manifest, folder, {name: inputs for name, (inputs, _) in recorded.items()})
+        _save(manifest, folder)
     parity = _parity(settings, folder, recorded, precision)
-    manifest = exported.Manifest(**{**vars(manifest), 'graphs': {
-        name: exported.GraphEntry(**{**vars(entry), 'parity': parity[name]}) for name, entry in entries.items()}})
+    manifest = replace(manifest, graphs={name: replace(entry, parity=parity[name])
+                                         for name, entry in manifest.graphs.items()})
     _save(manifest, folder)
     return manifest
 
@@ -183,6 +188,39 @@ def _parity(settings: 'Settings', folder: Path, recorded: dict[str, Any], precis
             raise WeightsError(f'{name}.onnx differs from torch by {found[name]:.2g} of the spread of its output, allowed '
                                f'are {LIMITS[precision]:g}; nothing was written, {remedy}')
     return found
+
+
+def _quantise(manifest: 'Manifest', folder: Path, inputs: dict[str, Any]) -> 'Manifest':
+    """Put int8 in the place of every float32 graph that says about the same with it; `inputs` are what to try it on.
+
+    Raises WeightsError if there is none.
+    """
+    from depth_ros.families import files
+    from depth_ros.models.export import quantise
+    from depth_ros.runtime.onnx_graph import OnnxGraph
+    from depth_ros.runtime.probe import Compared
+
+    graphs, refusals = dict(manifest.graphs), []
+    for name, entry in manifest.graphs.items():
+        path, short = folder / f'{name}.onnx', folder / f'{name}.int8'
+        try:
+            quantise(path, short)
+            both = Compared(OnnxGraph(short), OnnxGraph(path))
+            both.run(inputs[name])
+            refusal = both.refusal('int8')
+        except Exception as error:    # the quantiser does not take every network, and says so in many ways
+            refusal = str(error).strip().splitlines()[0]
+        if refusal:
+            refusals.append(f'{name} stays fp32, for in int8: {refusal}')
+            short.unlink(missing_ok=True)
+            continue
+        short.replace(path)
+        path.with_name(f'{path.name}.data').unlink(missing_ok=True)
+        graphs[name] = replace(entry, sha256=files.sha256(path), data_sha256='')
+    if len(refusals) == len(graphs):
+        raise WeightsError(f'{manifest.family} does not bear int8 ({"; ".join(refusals)}); nothing was written, take fp32')
+    print('\n'.join(refusals))
+    return replace(manifest, graphs=graphs)
 
 
 def _described(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:

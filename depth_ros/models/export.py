@@ -6,6 +6,7 @@ root of the scale each; written out as softmax((q * scale) k^T) v it is right wh
 
 import functools
 import logging
+import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -122,7 +123,6 @@ def write(graph: nn.Module, inputs: Arrays, outputs: tuple[str, ...], path: Path
     where they were written. Raises MissingDependency without onnxscript.
     """
     need('onnx', REMEDY), need('onnxscript', REMEDY)
-    ir = need('onnx_ir', REMEDY)
     named = ByPlace(graph, tuple(inputs), outputs, dtype).eval()
     tensors = tuple(torch.from_numpy(value) for value in inputs.values())
     with torch.no_grad(), ExplicitAttention(), _quiet():
@@ -133,16 +133,38 @@ def write(graph: nn.Module, inputs: Arrays, outputs: tuple[str, ...], path: Path
         model: Any = program.model
         _fold(model)
     _clean(model)
+    return _save(model, path)
+
+
+def quantise(path: Path, out: Path) -> None:
+    """Write the network with its matrix products of weights in 8 bits, scaled as the inputs come: for ONNX Runtime on CPUs.
+
+    Without signs: the products of signed ones overflow on processors that have AVX2 and no VNNI.
+    """
+    quantization, ir = need('onnxruntime.quantization', 'pip install onnxruntime'), need('onnx_ir', REMEDY)
+    model = ir.load(path)
+    for node in model.graph:    # the quantiser transposes the weights of a Gemm in place: no other may use them
+        if node.op_type == 'Gemm' and len((weight := node.inputs[1]).uses()) > 1:
+            own = ir.Value(name=f'{node.name}_weight', shape=weight.shape, type=weight.type, const_value=weight.const_value)
+            model.graph.register_initializer(own)
+            node.replace_input_with(1, own)
+    with _quiet(), tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        plain, *_ = _save(model, Path(folder, path.name))
+        quantization.quantize_dynamic(plain, out, op_types_to_quantize=['MatMul'], weight_type=quantization.QuantType.QUInt8)
+
+
+def _save(model: Any, path: Path) -> list[Path]:
+    """Return the files: ONNX, and weights if many."""
     data = path.with_name(f'{path.name}.data')
     large = sum(value.const_value.nbytes for value in model.graph.initializers.values()) > LARGEST_INLINE
-    ir.save(model, path, external_data=data.name if large else None)
+    need('onnx_ir', REMEDY).save(model, path, external_data=data.name if large else None)
     return [path, data] if large else [path]
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep what the exporter says of itself and of packages that it does not find from the terminal."""
-    talkers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript')]
+    talkers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', '')]
     levels = [talker.level for talker in talkers]
     for talker in talkers:
         talker.setLevel(logging.ERROR)

@@ -16,6 +16,7 @@ from depth_ros.commands import main  # noqa: E402
 from depth_ros.commands.export import LIMITS, export  # noqa: E402
 from depth_ros.commands.process import process  # noqa: E402
 from depth_ros.errors import OutputError, SettingsError, WeightsError  # noqa: E402
+from depth_ros.runtime import probe  # noqa: E402
 from test.families.tiny import NAMES, settings_of, write  # noqa: E402
 
 
@@ -159,6 +160,26 @@ def test_what_does_not_compute_what_torch_computes_is_not_kept(tmp_path, monkeyp
     with pytest.raises(WeightsError, match='depth.onnx differs from torch by .*, try --precision fp32'):
         export('depth_anything', tmp_path / 'out', str(weights), precision='fp16', set=['model.short_side_px=56'])
     assert [item.name for item in tmp_path.iterdir()] == ['weights']
+
+
+def test_int8_is_for_graphs_that_bear_it(tmp_path, monkeypatch, capsys):
+    weights, folder = exported('depth_anything', tmp_path, precision='int8')
+    plain, _ = maps('depth_anything', weights)
+    short, stream = maps('depth_anything', folder)
+    assert 1e-4 < np.abs(short - plain).max() / plain.std() < 0.5
+    assert stream.info['backend'] == 'onnx'
+    assert json.loads((tmp_path / 'out' / 'graphs.json').read_text())['precision'] == 'int8'
+
+    export('pixel_perfect', tmp_path / 'two', str(write('pixel_perfect', tmp_path / 'ppd')), precision='int8', set=[
+        f'{name}={value}' for name, value in settings_of('pixel_perfect').items() if name != 'length'])
+    said, graphs = capsys.readouterr().out, json.loads((tmp_path / 'two' / 'graphs.json').read_text())['graphs']
+    for name, graph in graphs.items():    # what was refused is what it was
+        assert (graph['parity'] < LIMITS['fp32']) == (f'{name} stays fp32, for in int8: ' in said)
+
+    monkeypatch.setitem(probe.RMS_LIMIT, 'int8', -1.0)
+    with pytest.raises(WeightsError, match='depth_anything does not bear int8 .depth stays fp32, .* nothing was written'):
+        export('depth_anything', tmp_path / 'none', weights, precision='int8')
+    assert not (tmp_path / 'none').exists()
 
 
 @pytest.mark.parametrize(('precision', 'largest'), [('fp32', 1e-4), ('fp16', 0.05)])

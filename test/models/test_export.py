@@ -14,6 +14,8 @@ from torch import nn  # noqa: E402
 
 from depth_ros.models import export  # noqa: E402
 from depth_ros.models.vit import Encoder, VisionTransformer  # noqa: E402
+from depth_ros.runtime.onnx_graph import OnnxGraph  # noqa: E402
+from depth_ros.runtime.probe import Compared  # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -137,3 +139,22 @@ def test_a_small_number_is_not_taken_for_zero(tmp_path):
     inputs = {'x': np.zeros(3, np.float32)}
     path, = export.write(Small(), inputs, ('log',), tmp_path / 'small.onnx', torch.float32)
     assert np.allclose(run(path, inputs), np.log(2e-8), rtol=1e-6)
+
+
+def test_int8_takes_weights_that_two_products_share(tmp_path):
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shared = torch.nn.Linear(16, 16, bias=False)
+
+        def forward(self, x):
+            return {'out': self.shared(torch.tanh(self.shared(x))), 'also': x @ self.shared.weight}
+
+    torch.manual_seed(0)
+    x = {'x': np.random.default_rng(0).standard_normal((4, 16)).astype(np.float32)}
+    export.write(Twice(), x, ('out', 'also'), tmp_path / 'twice.onnx', torch.float32)
+    export.quantise(tmp_path / 'twice.onnx', tmp_path / 'short.onnx')
+    both = Compared(OnnxGraph(tmp_path / 'short.onnx'), OnnxGraph(tmp_path / 'twice.onnx'))
+    both.run(x)
+    assert all(1e-4 < errors['rms'] < 0.03 for errors in both.found.values()), both.found
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['short.onnx', 'twice.onnx']
