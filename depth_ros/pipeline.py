@@ -73,10 +73,10 @@ def open_live(settings: Settings, info: Callable[[str], object],
         stream = open_stream(settings, live=True, backend='onnx')
         stream.info['backend_note'] = f'not {settings.backend}: {error}'
         warn(f'onnx serves, {stream.info["backend_note"]}')
-    family, plain = stream.family, replace(settings, backend='onnx')
+    family, spec, plain = stream.family, stream.spec, replace(settings, backend='onnx')
 
     def fall_back() -> tuple[Mapping[str, Graph], str]:
-        graphs, said = open_graphs(family, plain, stream.spec)
+        graphs, said = open_graphs(family, plain, spec)
         return graphs, said['backend']
 
     wanted = family.graphs and settings.backend in ('auto', 'tensorrt')
@@ -271,6 +271,16 @@ def run_files(settings: Settings, paths: Mapping[str, Path],
                 raise
             note = f'not tensorrt: {error}'
     return {name: OnnxGraph(path, settings.threads) for name, path in paths.items()}, note
+
+
+def refusal(file: Path, reference: Path, inputs: Mapping[str, Any], precision: str) -> str:
+    """Return what an ONNX file computes of these inputs beyond the limits of the `precision`, '' if nothing."""
+    from depth_ros.runtime.onnx_graph import OnnxGraph
+    from depth_ros.runtime.probe import Compared
+
+    both = Compared(OnnxGraph(file), OnnxGraph(reference))
+    both.run(inputs)
+    return both.refusal(precision)
 
 
 def _models(network: Network) -> ModuleType:

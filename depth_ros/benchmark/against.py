@@ -40,13 +40,11 @@ def compare_streams(ours: 'DepthStream', other: 'DepthStream', height: int, widt
     differences: list[float] = []
     maps: list[dict[int, np.ndarray]] = [{}, {}]
     push = [_pusher(stream, height, width, own) for stream, own in zip(streams, maps, strict=True)]
-
     computed: list[list[float]] = [[], []]    # seconds of all threads; other programs do not change them
 
     def side(number: int, count: int) -> float:
-        start = time.process_time()
-        seconds = push[number](count)
-        computed[number].append(time.process_time() - start)
+        seconds, of_all_threads = push[number](count)
+        computed[number].append(of_all_threads)
         for index in maps[0].keys() & maps[1].keys():
             differences.append(_difference(maps[0].pop(index), maps[1].pop(index)))
         return seconds / count
@@ -114,21 +112,26 @@ def ratio_of(seconds: list[list[float]]) -> dict[str, Any]:
             'ratio': _three(np.median(ratios)), 'ratio_least': _three(ratios.min()), 'ratio_most': _three(ratios.max())}
 
 
-def _pusher(stream: 'DepthStream', height: int, width: int, maps: dict[int, np.ndarray]) -> Callable[[int], float]:
-    """Return a function that pushes so many pictures, keeps the maps by index and returns the seconds of the pushes."""
+def _pusher(stream: 'DepthStream', height: int, width: int,
+            maps: dict[int, np.ndarray]) -> Callable[[int], tuple[float, float]]:
+    """Return a function that pushes so many pictures and keeps the maps by index.
+
+    It returns the seconds of the pushes by the clock, and those of all threads.
+    """
     from depth_ros.io.image_msg import decode_image
 
     source = enumerate(pictures(height, width))
 
-    def push(count: int) -> float:
-        seconds = 0.0
+    def push(count: int) -> tuple[float, float]:
+        seconds = computed = 0.0
         for number, message in islice(source, count):
             frame = make_frame(decode_image(message), number)
-            start = time.perf_counter()
+            start, start_computed = time.perf_counter(), time.process_time()
             done = stream.push(frame)
             seconds += time.perf_counter() - start
+            computed += time.process_time() - start_computed
             maps.update((depth.index, depth.map) for depth in done)
-        return seconds
+        return seconds, computed
 
     return push
 

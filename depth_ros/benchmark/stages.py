@@ -66,7 +66,7 @@ def time_stages(stream: 'DepthStream', height: int, width: int, frames: int) -> 
 
 
 def warm_up_frames(spec: 'WindowSpec', least: int) -> int:
-    """Return the frames, at least `least`, after which a whole window was just run: from there on every `stride` are alike."""
+    """Return after how many frames, at least `least`, a window of distinct ones was run; then every `stride` are alike."""
     first = -(-spec.length // spec.stride) * spec.stride if spec.live else spec.length    # live it begins with copies
     return first + max(0, -(-(least - first) // spec.stride)) * spec.stride
 

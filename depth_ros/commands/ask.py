@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from depth_ros.commands.process import parse_setting
+from depth_ros.commands.options import parse_setting
 from depth_ros.errors import InputError, SettingsError
 
 if TYPE_CHECKING:

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from depth_ros.benchmark.machine import describe, in_words, machine
-from depth_ros.commands.process import parse_setting
+from depth_ros.benchmark.machine import describe, in_words
+from depth_ros.commands.options import parse_setting, parse_size
 from depth_ros.errors import DepthRosError, InputError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from depth_ros.core.stream import DepthStream
-
-__all__ = ['bench', 'machine', 'parse_size']
 
 FORGET = 'forget'
 
@@ -59,17 +57,6 @@ def bench(
     print('\n'.join(_written(figures)))
     if out:
         out.write_text(json.dumps(figures, indent=1) + '\n')
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) of "480x640"."""
-    try:
-        height, width = (int(part) for part in text.split('x'))
-    except ValueError:
-        raise SettingsError(f'--size {text}: expected height x width, e.g. 480x640') from None
-    if min(height, width) < 16:
-        raise SettingsError(f'--size {text}: expected at least 16x16')
-    return height, width
 
 
 def _measure(given: dict[str, Any], size: tuple[int, int], frames: int, offline: bool) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def _process(module: str, *arguments: str, **options: Any) -> Iterator[subproces
 
 def report(bag: Path, out: Path, played: int, rate_hz: float, truth: np.ndarray | None) -> None:
     """Print what the bag holds; write the preview and the cloud of the last picture."""
-    from depth_ros.commands.process import write_cloud
+    from depth_ros.commands.results import write_cloud
     from depth_ros.io.preview import PreviewVideo
     from depth_ros.settings import CloudSettings
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from depth_ros.commands.bench import machine
-from depth_ros.commands.process import parse_setting, progress
+from depth_ros.benchmark.machine import machine
+from depth_ros.commands.options import parse_setting
+from depth_ros.commands.process import progress
 from depth_ros.errors import InputError, SettingsError
 
 if TYPE_CHECKING:

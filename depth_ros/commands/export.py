@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from depth_ros.commands.options import parse_setting, parse_size
 from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ PICTURE = (480, 640)                                 # whose network size is tak
 def export(
     family: Annotated[str, typer.Option(help='Model family; `depth_ros models` lists them.')],
     out: Annotated[Path, typer.Option(help='Folder to make: one ONNX file per graph, and graphs.json.')],
-    weights: Annotated[str, typer.Option(help='File or folder with the weights; default: the downloaded ones.')] = '',
+    weights: Annotated[str, typer.Option(help='File or folder with the weights; default: downloaded or shipped.')] = '',
     size: Annotated[str, typer.Option(help='Size of the pictures that the network sees, height x width; default: that '
                                       'of 480x640 pictures.')] = '',
     precision: Annotated[str, typer.Option(help='fp32, fp16, or int8 (matrix products, for CPUs; graphs that lose too '
@@ -36,19 +37,20 @@ def export(
     set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
 ) -> None:
     """Write the graphs of a family as ONNX files in a folder that any command and the node take for `weights`."""
-    from depth_ros.commands.process import parse_setting
+    from depth_ros.io.output import writing
     from depth_ros.settings import build
 
     if precision not in LIMITS:
         raise SettingsError(f'--precision {precision}: expected {", ".join(LIMITS)}')
     if out.exists():
         raise OutputError(f'{out} exists; remove it or give another folder')
-    settings = build(dict(parse_setting(text) for text in set or ())
-                     | {'family': family, 'weights': weights, 'length': length})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
+    settings = build({'family': family, 'weights': weights, 'length': length,
+                      **dict(parse_setting(text) for text in set or ())})
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
-        manifest = write(settings, _size(size), precision, partial)
+        manifest = write(settings, parse_size(size) if size else None, precision, partial)
         partial.chmod(0o755)
         partial.rename(out)
     finally:
@@ -67,6 +69,7 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
     torch network or with words.
     """
     from depth_ros.families import exported, files, load_family
+    from depth_ros.io.output import writing
 
     family = load_family(settings)
     if exported.is_exported(settings.weights):
@@ -76,6 +79,7 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
     import torch
 
     from depth_ros.models import export as onnx_files
+    from depth_ros.pipeline import window_spec
 
     module, paths = _network(family, settings)
     hashes = files.verify(paths, family.network.files if family.network else family.graphs)
@@ -85,7 +89,7 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
     recorders = {name: onnx_files.Recorder(graph) for name, graph in graphs.items()}
     each_frame = {name: onnx_files.is_each_frame(graph) for name, graph in graphs.items()}
     size = size or family.size(*PICTURE, None)
-    lengths = tuple(dict.fromkeys((settings.length or family.offline.length,
+    lengths = tuple(dict.fromkeys((window_spec(family, settings, live=False).length,
                                    *([1] if family.carries_state and not settings.length else []))))
     _record(family, {name: _OneByOne(recorder) if each_frame[name] else recorder for name, recorder in recorders.items()},
             size, lengths)
@@ -97,8 +101,9 @@ def write(settings: 'Settings', size: tuple[int, int] | None, precision: str, fo
         calls = sorted(recorder.calls.values(), key=lambda call: -len(call[0]))
         for number, (inputs, outputs) in enumerate(calls):
             file = f'{name}_{len(inputs)}' if number else name
-            written = onnx_files.write(graphs[name], inputs, tuple(outputs), folder / f'{file}.onnx',
-                                       torch.float16 if half else torch.float32)
+            with writing(folder / f'{file}.onnx'):
+                written = onnx_files.write(graphs[name], inputs, tuple(outputs), folder / f'{file}.onnx',
+                                           torch.float16 if half else torch.float32)
             sums = [files.sha256(path) for path in written] + ['']
             stays = tuple(onnx_files.output_name(one, inputs) for one in outputs
                           if one.startswith(getattr(graphs[name], 'resident', ())))
@@ -197,21 +202,18 @@ def _quantise(manifest: 'Manifest', folder: Path, inputs: dict[str, Any]) -> 'Ma
     """
     from depth_ros.families import files
     from depth_ros.models.export import quantise
-    from depth_ros.runtime.onnx_graph import OnnxGraph
-    from depth_ros.runtime.probe import Compared
+    from depth_ros.pipeline import refusal
 
     graphs, refusals = dict(manifest.graphs), []
     for name, entry in manifest.graphs.items():
         path, short = folder / f'{name}.onnx', folder / f'{name}.int8'
         try:
             quantise(path, short)
-            both = Compared(OnnxGraph(short), OnnxGraph(path))
-            both.run(inputs[name])
-            refusal = both.refusal('int8')
+            refused = refusal(short, path, inputs[name], 'int8')
         except Exception as error:    # the quantiser does not take every network, and says so in many ways
-            refusal = str(error).strip().splitlines()[0]
-        if refusal:
-            refusals.append(f'{name} stays fp32, for in int8: {refusal}')
+            refused = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if refused:
+            refusals.append(f'{name} stays fp32, for in int8: {refused}')
             short.unlink(missing_ok=True)
             continue
         short.replace(path)
@@ -219,7 +221,8 @@ def _quantise(manifest: 'Manifest', folder: Path, inputs: dict[str, Any]) -> 'Ma
         graphs[name] = replace(entry, sha256=files.sha256(path), data_sha256='')
     if len(refusals) == len(graphs):
         raise WeightsError(f'{manifest.family} does not bear int8 ({"; ".join(refusals)}); nothing was written, take fp32')
-    print('\n'.join(refusals))
+    for line in refusals:
+        print(line)
     return replace(manifest, graphs=graphs)
 
 
@@ -254,9 +257,3 @@ def _save(manifest: 'Manifest', folder: Path) -> None:
     from depth_ros.families.exported import MANIFEST
 
     (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1) + '\n')
-
-
-def _size(text: str) -> tuple[int, int] | None:
-    from depth_ros.commands.bench import parse_size
-
-    return parse_size(text) if text else None

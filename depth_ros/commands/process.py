@@ -11,9 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -22,13 +21,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from depth_ros.errors import DepthRosError, InputError, OutputError, SettingsError
+from depth_ros.commands.options import parse_setting
+from depth_ros.commands.results import Job, Results
+from depth_ros.errors import DepthRosError, InputError, OutputError
 
 if TYPE_CHECKING:
     from depth_ros.core.frame import DepthFrame, Frame
     from depth_ros.core.stream import DepthStream
     from depth_ros.io.source import Source
-    from depth_ros.settings import Settings
 
 FAILED, INTERRUPTED = 2, 130    # exit codes, the latter as a shell gives it for Ctrl-C
 BETWEEN = 3                     # read ahead at least the end of a recording, the opened next one and its first picture
@@ -108,17 +108,6 @@ def process(
     if failed:
         print(f'depth_ros: {len(failed)} of {len(jobs)} recordings failed: {", ".join(failed)}', file=sys.stderr)
         raise typer.Exit(FAILED)
-
-
-@dataclass(eq=False)
-class Job:
-    """A recording, and where its depth goes."""
-
-    input: Path
-    output: Path
-    preview: Path | None
-    cloud: Path | None
-    wanted: bool = True    # False: it failed, its other pictures need not be read
 
 
 def plan(inputs: list[Path], output: Path, preview: Path | None, cloud: Path | None) -> list[Job]:
@@ -215,77 +204,6 @@ def depths(stream: 'DepthStream', recorded: Iterator[tuple[int, 'Frame']],
         yield [(waiting.popleft(), depth) for depth in done]
 
 
-class Results:
-    """The outputs that were asked for, written in a thread. They appear when `stack` unwinds without an error."""
-
-    def __init__(self, settings: 'Settings', job: Job, points: bool, overwrite: bool, stack: ExitStack,
-                 source: 'Source') -> None:
-        from depth_ros.io.bag_writer import DepthBag
-        from depth_ros.io.depth_file import DepthFolder
-        from depth_ros.io.output import complete_or_nothing
-        from depth_ros.io.preview import PreviewVideo
-
-        def place(path: Path) -> Path:
-            return stack.enter_context(complete_or_nothing(path, overwrite))
-
-        self.settings, self.source, self.points = settings.cloud, source, points
-        self.thread = stack.enter_context(ThreadPoolExecutor(1))
-        self.writing: Future[Any] = self.thread.submit(bool)    # what was handed over last
-        path, video = place(job.output), place(job.preview) if job.preview else None
-        self.cloud = place(job.cloud) if job.cloud else None
-        # A bag is opened and closed in the thread that reads and writes it: sqlite insists.
-        self.bag = self._done(DepthBag, path, settings.cloud, points, source.recording) if path.suffix == '.mcap' else None
-        stack.callback(self._done, self.bag.abandon if self.bag else bool)    # after what is still being written
-        self.files: list[DepthFolder | PreviewVideo] = [] if self.bag else [DepthFolder(path)]
-        if video:
-            self.files.append(PreviewVideo(video, source.rate_hz))
-        self.last: DepthFrame | None = None
-
-    def add(self, depths: 'list[tuple[int, DepthFrame]]') -> None:
-        """Have (log time ns, depth) of some frames written, once those before are; raises what went wrong with them."""
-        self.writing.result()
-        self.writing = self.thread.submit(self._write, depths)
-
-    def close(self, complete: bool) -> None:
-        """Finish every output; `complete` is False where the recording was not read to its end."""
-        self.writing.result()
-        self._done(self._close, complete)
-
-    def _done(self, function: Callable[..., Item], *values: Any) -> Item:
-        return self.thread.submit(function, *values).result()
-
-    def _write(self, depths: 'list[tuple[int, DepthFrame]]') -> None:
-        for log_ns, depth in depths:
-            if (self.points or self.cloud) and depth.camera is None:
-                raise InputError(f'{self.source.name} has no calibration, which points need; '
-                                 'give --camera fx,fy,cx,cy or --camera-file')
-            if self.bag:
-                self.bag.add(depth, log_ns)
-            for file in self.files:
-                file.add(depth)
-            self.last = depth
-
-    def _close(self, complete: bool) -> None:
-        if self.bag:
-            self.bag.close(complete)
-        for file in self.files:
-            file.close()
-        if self.cloud and self.last:
-            write_cloud(self.cloud, self.last, self.settings)
-
-
-def write_cloud(path: Path, depth: 'DepthFrame', settings: Any) -> None:
-    """Write the points of one frame as PLY, at a nominal scale where it has no metres."""
-    from depth_ros.core.cloud import make_cloud
-    from depth_ros.core.metric import NominalScale
-    from depth_ros.io.cloud_msg import write_ply
-    from depth_ros.io.output import writing
-
-    assert depth.camera is not None
-    with writing(path):
-        write_ply(path, *make_cloud(NominalScale().depth(depth), depth.frame.rgb, depth.camera, settings))
-
-
 def read_ahead(items: Iterator[Item], count: int = 1) -> Generator[Item, None, None]:
     """Yield the items; the next `count` are made in a thread while one is used."""
     end: Any = object()
@@ -301,27 +219,12 @@ def read_ahead(items: Iterator[Item], count: int = 1) -> Generator[Item, None, N
             thread.submit(getattr(items, 'close', bool)).result()    # in the thread that opened the files: sqlite insists
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Return (name, value) of "name=value", the value as the type of the setting."""
-    from depth_ros.settings import options
-
-    name, equals, value = text.partition('=')
-    if not equals:
-        raise SettingsError(f'--set {text}: expected name=value')
-    item = dict(options()).get(name)
-    kind: Any = type(item.default) if item else str
-    if kind is bool:
-        return name, {'true': True, 'false': False}.get(value.lower(), value)
-    try:
-        return name, kind(value)
-    except ValueError:
-        return name, value    # the settings say what they expected
-
-
 def _check(jobs: list[Job], start: float | None, end: float | None, rate: float, points: bool) -> None:
+    inputs = [job.input.resolve() for job in jobs]
     for job in jobs:
-        if job.output.resolve() == job.input.resolve():
-            raise OutputError(f'{job.output} is the input; choose another name')
+        for path in filter(None, (job.output, job.preview, job.cloud)):
+            if path.resolve() in inputs:
+                raise OutputError(f'{path} is an input; choose another name')
         if job.output.suffix in set(NO_FOLDER) - {'.mcap'}:
             raise OutputError(f'{job.output}: a bag ends in .mcap, everything else becomes a folder; choose another name')
         if points and job.output.suffix != '.mcap':

@@ -1,10 +1,14 @@
 """Two ways of the same are timed in turn, and held against each other."""
 
+import time
+
 import onnx
 import pytest
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
+from depth_ros.benchmark import against
 from depth_ros.benchmark.against import compare_commands, compare_files, compare_streams, forgetful, interleave
+from depth_ros.benchmark.stages import pictures
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import InputError, SettingsError, WeightsError
 from depth_ros.pipeline import open_stream
@@ -40,6 +44,23 @@ def test_a_stream_is_held_against_one_of_twice_its_cost_with_other_windows():
                               48, 64, 24, 2)
     assert figures['frames'] == 24 and figures['ratio'] == pytest.approx(2, rel=0.3)
     assert figures['largest_difference'] < 1e-6    # both see the red of the same pictures
+
+
+def test_processor_time_is_that_of_the_network_and_not_of_the_pictures(monkeypatch):
+    def busy(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+        return 0
+
+    def dear_pictures(*size):
+        for picture in pictures(*size):
+            busy(0.05)
+            yield picture
+
+    monkeypatch.setattr(against, 'pictures', dear_pictures)
+    figures = compare_streams(sleeper(lambda _: busy(0.005)), sleeper(lambda _: busy(0.03)), 48, 64, 8, 2)
+    assert figures['ratio_cpu'] > 2.5    # with the pictures it would be 1.5
 
 
 def test_torch_has_one_number_of_threads_for_both():

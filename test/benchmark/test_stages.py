@@ -8,7 +8,7 @@ import pytest
 
 from depth_ros.benchmark.stages import compare_packing, growth, pack_by_element, time_stages, warm_up_frames
 from depth_ros.core.stream import DepthStream
-from depth_ros.core.window import WindowSpec
+from depth_ros.core.window import RollingWindow, WindowSpec
 from depth_ros.families import load_family
 from depth_ros.families.family import Prediction
 from depth_ros.io.cloud_msg import pack_points
@@ -50,6 +50,15 @@ def test_a_window_is_paid_for_by_all_its_new_frames():
     (WindowSpec(), 50), (WindowSpec(32, (0, 12, *range(24, 32))), 54), (WindowSpec.rolling(16, 8), 56)])
 def test_the_warm_up_ends_with_a_window(spec, frames):
     assert warm_up_frames(spec, 50) == frames
+
+
+@pytest.mark.parametrize('spec', [WindowSpec(), WindowSpec(6, (4, 5), anchors=2), WindowSpec.rolling(16, 8),
+                                  WindowSpec.rolling(9, 4), WindowSpec.rolling(16, 1)])
+def test_after_the_warm_up_windows_hold_no_frame_twice(spec):
+    first, window = warm_up_frames(spec, 1), RollingWindow(spec)
+    made = enumerate((window.push(number) for number in range(first + 2 * spec.stride)), 1)
+    full = [pushed for pushed, one in made if one and len(set(one.indices)) == spec.length]
+    assert full == [first, first + spec.stride, first + 2 * spec.stride]
 
 
 def test_growth_needs_three_windows():

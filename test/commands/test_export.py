@@ -1,5 +1,6 @@
 """An exported folder is taken for weights: the same maps without torch; what does not fit it is refused in one sentence."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from depth_ros.commands import main  # noqa: E402
 from depth_ros.commands.export import LIMITS, export  # noqa: E402
 from depth_ros.commands.process import process  # noqa: E402
 from depth_ros.errors import OutputError, SettingsError, WeightsError  # noqa: E402
+from depth_ros.models import export as onnx_files  # noqa: E402
 from depth_ros.runtime import probe  # noqa: E402
 from test.families.tiny import NAMES, settings_of, write  # noqa: E402
 
@@ -116,6 +118,30 @@ def test_a_folder_that_exists_is_left_alone_and_a_failure_leaves_none(tmp_path):
     with pytest.raises(WeightsError, match='there is no weights file'):
         export('pixel_perfect', tmp_path / 'new', str(tmp_path / 'nothing.pth'))
     assert [item.name for item in tmp_path.iterdir()] == ['out']
+
+
+@pytest.mark.parametrize('asked', [{'length': 3}, {'set': ['length=3']}])
+def test_more_frames_than_the_family_sees_are_refused_however_they_are_asked_for(asked, tmp_path):
+    weights = write('depth_anything', tmp_path / 'weights')
+    with pytest.raises(SettingsError, match='depth_anything sees one frame at a time'):
+        export('depth_anything', tmp_path / 'out', str(weights), **asked)
+
+
+def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path):
+    (tmp_path / 'file').write_text('mine')
+    with pytest.raises(OutputError, match='cannot write out: '):
+        export('pixel_perfect', tmp_path / 'file' / 'out')
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(onnx_files, '_save', full)
+    weights = write('depth_anything', tmp_path / 'weights')
+    with pytest.raises(OutputError, match='cannot write depth.onnx: No space left'):
+        export('depth_anything', tmp_path / 'out', str(weights), size='56x56')
+    assert [item.name for item in tmp_path.iterdir()] == ['weights']
 
 
 def test_what_was_exported_is_not_exported_again(single, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import typer
 
-from depth_ros.commands.process import parse_setting, process, read_ahead
+from depth_ros.commands.process import process, read_ahead
 from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
 from depth_ros.io import video
 from depth_ros.io.depth_file import DepthFolder
@@ -147,7 +147,7 @@ def test_stamps_that_go_back_begin_a_new_segment(tmp_path, relative):
 REFUSALS = [
     ({'output': 'taken'}, OutputError, 'exists; choose another name'),
     ({'output': 'no/where'}, OutputError, 'does not exist; create'),
-    ({'output': 'pictures', 'overwrite': True}, OutputError, 'is the input'),
+    ({'output': 'pictures', 'overwrite': True}, OutputError, 'is an input'),
     ({'output': 'taken', 'overwrite': True}, OutputError, 'other things than depth frames'),
     ({'output': 'out.bag'}, OutputError, 'a bag ends in .mcap'),
     ({'points': True}, OutputError, 'name the output .mcap'),
@@ -174,6 +174,16 @@ def test_what_cannot_work_is_refused_and_leaves_nothing_behind(tmp_path, picture
         process([paths.pop('input')], **paths, **asked)
     assert visible_and_hidden(tmp_path) == ['pictures', 'taken']
     assert visible_and_hidden(tmp_path / 'taken') == ['diary']
+
+
+@pytest.mark.parametrize('names', [['a'], ['a', 'b']])
+def test_no_result_may_take_the_place_of_a_recording(tmp_path, relative, names):
+    videos = [tmp_path / f'{name}.mp4' for name in names]
+    for path in videos:
+        path.write_bytes(b'mine')
+    with pytest.raises(OutputError, match='a.mp4 is an input'):
+        process(videos, tmp_path / 'out', preview=tmp_path if len(names) > 1 else videos[0], overwrite=True, **relative)
+    assert all(path.read_bytes() == b'mine' for path in videos)
 
 
 def test_a_picture_that_is_damaged_leaves_no_half_result_and_keeps_the_old_one(tmp_path, pictures, relative):
@@ -292,7 +302,7 @@ def test_a_network_that_does_not_open_stops_all_at_once(tmp_path, pictures, bag,
     ({'cloud': 'a.ply'}, 'name a folder'),
     ({'input': ['pictures', 'other/pictures.mp4']}, 'would both become .*pictures'),
     ({'points': True}, 'pictures becomes a folder'),
-    ({'output': '.'}, 'pictures is the input'),
+    ({'output': '.'}, 'pictures is an input'),
     ({'output': 'no/where'}, 'cannot write where'),
 ])
 def test_several_recordings_need_a_folder_and_names_of_their_own(tmp_path, pictures, relative, change, words):
@@ -361,13 +371,6 @@ def test_interrupted_in_the_second_recording_the_first_is_whole_and_the_third_no
     assert visible_and_hidden(tmp_path / 'out') == ['many', 'pictures'] and len(lines(tmp_path / 'out' / 'pictures')) == 6
     first, second = out.splitlines()
     assert first.endswith('/pictures') and second.endswith('/many (interrupted)')
-
-
-def test_settings_are_read_as_their_type():
-    assert parse_setting('threads=3') == ('threads', 3)
-    assert parse_setting('alignment.cuts=false') == ('alignment.cuts', False)
-    assert parse_setting('cloud.max_depth_m=7') == ('cloud.max_depth_m', 7.0)
-    assert parse_setting('weights=a=b.yaml') == ('weights', 'a=b.yaml')
 
 
 def test_reading_ahead_keeps_order_and_hands_on_errors():
