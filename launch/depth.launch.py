@@ -67,10 +67,10 @@ def start(context: LaunchContext) -> list[Node]:
 
 def inputs(given: dict[str, str], prefix: str) -> dict[str, str]:
     """Return {name in the node: topic} of what a node listens to, with the `prefix` of one camera of many."""
-    image = prefix + given['image_topic'].removesuffix('/compressed')
+    image, info = (topic.lstrip('/') if prefix else topic for topic in (given['image_topic'], given['camera_info_topic']))
+    image = prefix + image.removesuffix('/compressed')
     beside = '/'.join([*image.split('/')[:-1], 'camera_info'])
-    info = prefix + given['camera_info_topic'] if given['camera_info_topic'] else beside
-    return {'image': image, 'image/compressed': f'{image}/compressed', 'camera_info': info}
+    return {'image': image, 'image/compressed': f'{image}/compressed', 'camera_info': prefix + info if info else beside}
 
 
 def typed(name: str, value: str) -> bool | ParameterValue:

@@ -1,6 +1,7 @@
 """Opening a stream: the shipped network runs, and what cannot be opened is refused in one sentence."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,15 @@ def test_openvino_says_what_onnx_runtime_says_and_is_refused_where_it_does_not(m
     stream, _ = open_live(build({'backend': 'openvino'}), print, warnings.append)
     assert stream.info['backend'] == 'onnx' and 'not openvino: OpenVINO says something else' in stream.info['backend_note']
     assert len(warnings) == 1
+
+
+def test_without_openvino_a_camera_is_served_by_the_next_backend(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    with pytest.raises(BackendError, match="openvino is needed here; install it with: pip install 'depth_ros.openvino.'"):
+        open_stream(backend='openvino')
+    warnings: list[str] = []
+    stream, _ = open_live(build({'backend': 'openvino'}), print, warnings.append)
+    assert stream.info['backend'] == 'onnx' and warnings[0].startswith('onnx serves, not openvino: openvino is needed here')
 
 
 def test_two_streams_of_the_same_pictures_give_the_same_bytes_and_threads_do_not_matter():

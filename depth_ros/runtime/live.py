@@ -1,6 +1,7 @@
 """TensorRT beside a live stream: engines are built while another backend serves, and given up for it where one fails."""
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,8 @@ class LiveEngines:
 
     def __init__(self, stream: Any, build: Build | None, fall_back: Callable[[], tuple[Graphs, str]],
                  info: Callable[[str], object], warn: Callable[[str], object]) -> None:
-        self.stream, self.build, self.fall_back = stream, build, fall_back
+        self.stream: Any = weakref.proxy(stream)    # which holds this: whoever drops the stream frees its memory at once
+        self.build, self.fall_back = build, fall_back
         self.info, self.warn = info, warn
         self.engines = stream.graphs if stream.info['backend'] == 'tensorrt' else None
         self.wanted = False    # the next window begins a build
@@ -36,7 +38,7 @@ class LiveEngines:
 
     def start(self) -> None:
         """Begin with the first window, which shows how large the pictures are."""
-        self.cancel, self.wanted = threading.Event(), bool(self.build) and self.engines is None
+        self.cancel, self.wanted = threading.Event(), bool(self.build)
 
     def stop(self) -> None:
         """End a build; what it has finished stays in the cache."""
@@ -52,12 +54,12 @@ class LiveEngines:
         except (BackendError, InputError) as error:
             if graphs is not self.engines:
                 raise
-            self.engines = None
             self.stream.graphs, self.stream.info['backend'] = self.fall_back()
+            self.engines = None
             self.wanted = isinstance(error, InputError)    # pictures of another size want other engines
             self._give_up(error)
             return self.infer(self.stream.graphs, clip, on_the_host(state))
-        if self.wanted:
+        if self.wanted and self.engines is None and not self.thread.is_alive():    # one build at a time
             self.wanted = False
             self.thread = threading.Thread(target=self._work, args=(clip.rgb.shape[1:3], self.cancel), daemon=True,
                                            name='engines')
@@ -68,6 +70,8 @@ class LiveEngines:
         said, before = self.stream.info, self.stream.info['backend_note']
 
         def tell(what: str, share: float) -> None:
+            if cancel.is_set():
+                return
             if not said['backend_note'].startswith('building'):
                 self.info(f'building TensorRT engines, {said["backend"]} serves meanwhile')
             said['backend_note'] = f'building {100 * share:.0f} %: {what}'
@@ -95,13 +99,16 @@ class LiveEngines:
             self.warn(f'{said["backend"]} serves, {note}')
 
 
-def on_the_host(state: Any) -> Any:
-    """Return what a family carries, with copies of the arrays that lie on the GPU. Raises BackendError if it lost them."""
+def on_the_host(state: Any, copies: dict[int, np.ndarray] | None = None) -> Any:
+    """Return what a family carries, with one copy of each array that lies on the GPU. Raises BackendError if one is lost."""
+    copies = {} if copies is None else copies    # by the id of the array
     if isinstance(state, DeviceArray):
-        return np.asarray(state)
+        if id(state) not in copies:
+            copies[id(state)] = np.asarray(state)
+        return copies[id(state)]
     if isinstance(state, dict):
-        return {name: on_the_host(value) for name, value in state.items()}
+        return {name: on_the_host(value, copies) for name, value in state.items()}
     if isinstance(state, tuple):
-        values = [on_the_host(value) for value in state]
+        values = [on_the_host(value, copies) for value in state]
         return type(state)(*values) if hasattr(state, '_fields') else tuple(values)
     return state

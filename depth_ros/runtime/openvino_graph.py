@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_ros.errors import BackendError, InputError, need
+from depth_ros.errors import BackendError, InputError, MissingDependency, need
 from depth_ros.runtime.cpu import cores
 
 FORMATS = {'fp32': 'f32', 'bf16': 'bf16'}    # as OpenVINO calls them
@@ -16,9 +16,12 @@ class OpenVinoGraph:
     def __init__(self, path: Path, threads: int = 0, precision: str = 'fp32') -> None:
         """Open `path`; `threads` 0 means all cores but one, `precision` is fp32 or bf16.
 
-        Raises BackendError with OpenVINO's reason if it cannot, MissingDependency without openvino.
+        Raises BackendError with OpenVINO's reason if it cannot, or without openvino.
         """
-        openvino = need('openvino', "pip install 'depth_ros[openvino]'")
+        try:
+            openvino = need('openvino', "pip install 'depth_ros[openvino]'")
+        except MissingDependency as error:
+            raise BackendError(str(error)) from error
         options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': FORMATS[precision],
                    'INFERENCE_NUM_THREADS': cores(threads)}
         self.path = path

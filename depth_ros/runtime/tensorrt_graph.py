@@ -154,7 +154,7 @@ class TensorRtGraph:
         self.note = ''
         self._cuda_graphs = cuda_graphs
         self._launches: dict[tuple[int, ...], Callable[[], None] | None] = {}    # by addresses; None: seen once
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()    # a run may fetch one of its own outputs
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, np.dtype] = {}
         with cuda_errors():

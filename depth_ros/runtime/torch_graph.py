@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from depth_ros.runtime import cpu
 NO_MEMORY = ("can't allocate memory", 'not enough memory')    # of a CPU torch says it in words only: Linux, Windows
 REMEDY = "pip install 'depth_ros[families]'"
 MOST_CUDA_GRAPHS = 4    # of one network: each holds the memory of its run
+ON_A_GPU = threading.Lock()    # one run at a time: what torch is told holds for all threads, and they share its streams
 
 
 def choose(device: str, precision: str, half: str) -> tuple[str, Any]:
@@ -68,12 +70,12 @@ def enough_memory(device: str) -> Iterator[None]:
 @contextmanager
 def exactly(device: str) -> Iterator[None]:
     """Let torch take the algorithms that give the same bits every time; where there are none on a GPU it warns."""
+    if device == 'cpu':    # it knows no others
+        yield
+        return
     torch = need('torch', REMEDY)
-    with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
-        if device == 'cpu':    # it knows no others
-            yield
-            return
-        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')    # read when the first product is made
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')    # read when the first product is made
+    with ON_A_GPU, torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
         before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
@@ -105,7 +107,7 @@ class TorchGraph:
         self.resident: tuple[str, ...] = getattr(module, 'resident', ())
         self.device = device
         self.dtype = dtype
-        self.captures: dict[Any, Capture | None] = {}    # by names and shapes of the inputs; None: seen once
+        self.captures: dict[Any, Capture | None] = {}    # by what goes in; None: seen once
         self.room = MOST_CUDA_GRAPHS                     # for so many more
         if device == 'cuda' and dtype != torch.float32:    # the layout that tensor cores read
             for part in module.modules():
@@ -124,7 +126,7 @@ class TorchGraph:
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
 
     def _replay(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        key = tuple((name, tuple(tensor.shape)) for name, tensor in inputs.items())
+        key = tuple((name, tuple(tensor.shape), tensor.dtype) for name, tensor in inputs.items())
         if key in self.captures:
             if capture := self.captures[key] or self._capture(key, inputs):
                 for name, tensor in inputs.items():
@@ -142,7 +144,7 @@ class TorchGraph:
         torch = need('torch', REMEDY)
         own, graph = {name: tensor.clone() for name, tensor in inputs.items()}, torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, capture_error_mode='thread_local'):    # others may allocate meanwhile
                 outputs = self.module(**own)
         except RuntimeError:
             del self.captures[key]

@@ -77,6 +77,9 @@ def test_every_camera_has_a_node_for_its_own_topics(monkeypatch: pytest.MonkeyPa
     assert ('right:camera_info', 'right/camera_info') in node.remappings
     assert ('/image_raw', '/car/left/image_raw') in display.remappings
     assert ('/depth_node/points', '/car/left/points') in display.remappings
+    node, = module['start'](defaults | {'cameras': 'left', 'image_topic': '/color/image',
+                                        'camera_info_topic': '/color/info'})
+    assert {('left:image', 'left/color/image'), ('left:camera_info', 'left/color/info')} < set(node.remappings)
     node, = module['start'](defaults | {'image_topic': '/front/image_raw/compressed'})
     assert node.name == 'depth_node' and ('image', '/front/image_raw') in node.remappings
     assert ('camera_info', '/front/camera_info') in node.remappings

@@ -1,16 +1,24 @@
 """A stream changes to its engines and back between two frames, and what it carries goes on, on the GPU where it can."""
 
+import gc
+import threading
 import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from depth_ros import Frame, open_stream, pipeline
 from depth_ros.commands.build_engine import build_engine
-from depth_ros.errors import BackendError
+from depth_ros.errors import BackendError, WeightsError
 from depth_ros.families import load_family
 from depth_ros.families.exported import FixedGraph, GraphEntry
 from depth_ros.runtime import engine_cache, tensorrt_graph
+from depth_ros.runtime import live as module
+from depth_ros.runtime.live import LiveEngines, on_the_host
 from depth_ros.runtime.tensorrt_graph import DeviceArray, Engine, TensorRtGraph
 from depth_ros.settings import build
 from test.families.tiny import settings_of, write
@@ -55,6 +63,13 @@ def wait_for(stream, backend):
     while stream.info['backend'] != backend and time.monotonic() < deadline_s:
         time.sleep(0.02)
     assert stream.info['backend'] == backend, stream.info
+
+
+def wait_until(there):
+    deadline_s = time.monotonic() + 10
+    while not there() and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    assert there()
 
 
 def test_the_state_goes_over_to_the_engine_and_back(gpu):
@@ -112,6 +127,144 @@ def test_an_engine_is_compared_on_what_its_family_feeds_it(gpu, monkeypatch):
     first, second, _ = probes    # the third run, of a CUDA graph, is on one of them again
     assert not first['memory'].any() and second['memory'].any()
     assert first['rgb'].shape == (1, 3, 192, 256) and 0 <= first['rgb'].min() < first['rgb'].max() <= 1
+
+
+@dataclass
+class Family:
+    infer: Callable
+
+
+class Stream:
+    """A stream whose graphs are functions of the state."""
+
+    def __init__(self, backend='onnx'):
+        self.family = Family(lambda graphs, clip, state: graphs['step'](state))
+        self.graphs, self.info = {'step': lambda state: 'onnx'}, {'backend': backend, 'backend_note': ''}
+
+    def window(self, h=4, w=6):
+        return self.family.infer(self.graphs, SimpleNamespace(rgb=np.zeros((1, h, w, 3))), None)
+
+
+class MadeEngine:
+    """What a build returns."""
+
+    note = ''
+
+    def __call__(self, state):
+        return 'tensorrt'
+
+
+def fall_back():
+    return {'step': lambda state: 'onnx'}, 'onnx'
+
+
+def beside(stream, build):
+    said = []
+    return LiveEngines(stream, build, fall_back, said.append, said.append), said
+
+
+@pytest.mark.parametrize('cancelled', [False, True])
+def test_a_build_that_ends_late_changes_nothing_and_the_next_one_waits_for_it(monkeypatch, cancelled):
+    monkeypatch.setattr(module, 'STOP_S', 0.01)
+    stream, running, most, sizes, go = Stream(), [], [0], [], [threading.Event(), threading.Event()]
+
+    def build(size, progress, cancel):
+        number = len(sizes)
+        sizes.append(size)
+        running.append(number)
+        most[0] = max(most[0], len(running))
+        progress('Building engine', 0.5)
+        go[number].wait(10)
+        progress('Building engine', 0.75)
+        running.remove(number)
+        if cancelled and cancel.is_set():
+            raise BackendError('the build was cancelled')
+        return {'step': MadeEngine()}
+
+    engines, said = beside(stream, build)
+    assert stream.window() == 'onnx' and not sizes    # not before the node is active
+    engines.start()
+    assert stream.window() == 'onnx'
+    wait_until(lambda: stream.info['backend_note'] == 'building 50 %: Building engine')
+    first = engines.thread
+    engines.stop()
+    engines.start()
+    assert [stream.window(8, 10) for _ in range(3)] == ['onnx'] * 3
+    go[0].set()
+    first.join()
+    assert stream.info == {'backend': 'onnx', 'backend_note': ''} and stream.window(8, 10) == 'onnx'
+    wait_until(lambda: len(sizes) == 2)
+    go[1].set()
+    engines.thread.join()
+    assert stream.info == {'backend': 'tensorrt', 'backend_note': ''} and stream.window(8, 10) == 'tensorrt'
+    assert sizes == [(4, 6), (8, 10)] and most == [1]
+    assert said == ['building TensorRT engines, onnx serves meanwhile'] * 2 + ['TensorRT takes over']
+    engines.stop()
+    engines.start()
+    assert stream.window(8, 10) == 'tensorrt' and len(sizes) == 2    # they are there
+
+
+def test_after_the_end_of_a_build_is_asked_for_nothing_is_said_of_it():
+    stream, told = Stream(), []
+
+    def build(size, progress, cancel):
+        assert cancel.wait(10)
+        progress('Building engine', 0.5)
+        told.append(stream.info['backend_note'])
+        return {'step': MadeEngine()}
+
+    engines, said = beside(stream, build)
+    engines.start()
+    stream.window()
+    engines.stop()
+    assert not engines.thread.is_alive() and told == [''] and not said and stream.window() == 'onnx'
+
+
+def test_what_cannot_fall_back_now_may_later():
+    stream, tries = Stream('tensorrt'), []
+
+    def broken(state):
+        raise BackendError('the GPU fails')
+
+    def second_time():
+        tries.append(1)
+        if len(tries) == 1:
+            raise WeightsError('there is no weights file')
+        return fall_back()
+
+    stream.graphs = {'step': broken}
+    _ = LiveEngines(stream, None, second_time, print, print)
+    with pytest.raises(WeightsError):
+        stream.window()
+    assert stream.window() == 'onnx' and stream.info['backend'] == 'onnx'
+    stream.graphs = {'step': broken}    # which are no engines
+    with pytest.raises(BackendError):
+        stream.window()
+
+
+def test_the_memory_of_a_stream_is_free_once_it_is_dropped():
+    gc.disable()    # it may come seconds later, and the next stream needs the memory now
+    try:
+        stream, engines, _ = live(backend='onnx')
+        maps(stream, pictures(2))
+        engines.stop()
+        graph = weakref.ref(stream.graphs['step'])
+        del stream, engines
+        assert graph() is None
+    finally:
+        gc.enable()
+
+
+def test_what_is_carried_comes_to_the_host_once_and_whole(tmp_path):
+    memory = HostMemory()
+    graph = TensorRtGraph(Engine(plan_of(running_sum(tmp_path / 'sum.onnx')), platform(memory)), ('keep',))
+    zero = np.zeros((1, 4), np.float32)
+    first, second = (graph.run({'image': zero + number, 'keep': zero})['keep_next'] for number in (1, 2))
+    before = memory.downloads
+    state = on_the_host({3: (first,) * 32, 4: second, 5: None})    # a live stream's first frame stands in for 31
+    assert memory.downloads - before == 2 and len(state[3]) == 32 and state[5] is None
+    assert [type(value) for value in (state[3][0], state[4])] == [np.ndarray] * 2
+    assert state[3][31][0, 0] == 1 and state[4][0, 0] == 2
 
 
 def described(arrays):

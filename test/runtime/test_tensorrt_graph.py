@@ -3,14 +3,16 @@
 import gc
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from depth_ros.errors import BackendError, InputError
 from depth_ros.runtime import tensorrt_graph
 from depth_ros.runtime.cuda import find_gpu
 from depth_ros.runtime.onnx_graph import OnnxGraph
 from depth_ros.runtime.tensorrt_graph import Engine, PlanRefused, TensorRtGraph, find_platform, import_trt
-from test.runtime.fake_trt import HostMemory, convolutions, plan_of, platform, running_sum
+from test.runtime.fake_trt import HostMemory, convolutions, plan_of, platform, running_sum, save
 
 
 def images(count, shape=(1, 3, 16, 24)):
@@ -49,6 +51,19 @@ def test_states_that_are_held_are_not_written_over(tmp_path):
     del held
     gc.collect()
     assert len(graph._free['keep_next']) == 5
+
+
+def test_a_state_of_another_number_format_goes_in_by_way_of_the_host(tmp_path):
+    nodes = [helper.make_node('Cast', ['keep'], ['wide'], to=TensorProto.FLOAT),
+             helper.make_node('Add', ['wide', 'image'], ['keep_next'])]
+    path = save(tmp_path / 'wide.onnx', nodes, {'image': [1, 4], 'keep': [1, 4]}, {'keep_next': [1, 4]})
+    model = onnx.load(path)
+    model.graph.input[1].type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, path)
+    graph, keep = TensorRtGraph(Engine(plan_of(path), platform()), ('keep',)), np.zeros((1, 4), np.float16)
+    for _ in range(3):
+        keep = graph.run({'image': np.ones((1, 4), np.float32), 'keep': keep})['keep_next']
+    assert np.asarray(keep).tolist() == [[3] * 4]
 
 
 def test_results_of_earlier_runs_stay_as_they_were(tmp_path):

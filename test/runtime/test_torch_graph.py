@@ -1,6 +1,8 @@
 """A torch network is run in the stated precision, and what it keeps for itself stays where it is."""
 
 import os
+import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -71,8 +73,32 @@ def test_bfloat16_is_recommended_where_the_processor_multiplies_in_it(tmp_path, 
 @pytest.mark.parametrize(('device', 'asked'), [('cpu', False), ('cuda', True)])
 def test_a_gpu_is_asked_for_the_same_bits_every_time_and_others_are_left_alone(device, asked):
     with torch_graph.exactly(device):
-        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.deterministic == asked and not torch.backends.cudnn.benchmark
         assert torch.are_deterministic_algorithms_enabled() == asked
+    assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.deterministic
+
+
+def test_networks_of_several_threads_take_turns_on_a_gpu_and_leave_torch_as_it_was():
+    """What torch is told is told to all its threads, and recordings would be of one stream."""
+    inside, both, ready = [], [], threading.Event()
+
+    def run(number):
+        with torch_graph.exactly('cuda'):
+            inside.append(number)
+            both.append(len(inside))
+            ready.set()
+            assert torch.are_deterministic_algorithms_enabled()
+            time.sleep(0.05 if number else 0.1)
+            assert torch.are_deterministic_algorithms_enabled()
+            inside.remove(number)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
+    threads[0].start()
+    ready.wait()
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert both == [1, 1]
     assert not torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.deterministic
 
 
@@ -128,7 +154,8 @@ def test_runs_of_one_shape_are_recorded_once_and_replayed_on_what_they_are_given
                 capture.outputs[name].copy_(value)
 
     @contextmanager
-    def record(recording):
+    def record(recording, capture_error_mode='global'):
+        assert capture_error_mode == 'thread_local'    # or what other threads allocate meanwhile would be refused
         recorded.append(recording)
         if fails:
             raise RuntimeError('operation not permitted when stream is capturing')
@@ -143,6 +170,7 @@ def test_runs_of_one_shape_are_recorded_once_and_replayed_on_what_they_are_given
             wanted, found = graph.module(**inputs), graph._replay(inputs)
             kept.append((wanted['keep'], found['keep']))
             assert torch.equal(found['map'], wanted['map'])
+    assert (len(graph.captures), graph.room) == ((0, 0) if fails else (2, torch_graph.MOST_CUDA_GRAPHS - 2))
     assert all(torch.equal(wanted, found) for wanted, found in kept)    # what is carried is not written over by later runs
     assert len(recorded) == 2
 
