@@ -69,6 +69,8 @@ def _measure(given: dict[str, Any], size: tuple[int, int], frames: int, offline:
 
 def _sweep(given: dict[str, Any], size: str, frames: int, offline: bool, sweep: list[str]) -> list[dict[str, Any]]:
     """Return the figures for each combination of the values, each of a fresh process, whose peak memory is its own."""
+    from depth_ros.families import load_family
+    from depth_ros.pipeline import window_spec
     from depth_ros.settings import build
 
     rows = []
@@ -79,7 +81,8 @@ def _sweep(given: dict[str, Any], size: str, frames: int, offline: bool, sweep: 
         if not count.isdecimal() or not int(count):
             raise SettingsError(f'--sweep frames={count}: expected whole numbers, e.g. frames=100,1000')
         settings = {**given, **dict(parse_setting(f'{name}={value}') for name, value in values.items())}
-        build(settings)    # says what is wrong before anything is timed
+        built = build(settings)
+        window_spec(load_family(built), built, live=not offline)    # says what is wrong before anything is timed
         rows.append((row, settings, height_width, int(count)))
     return [{'swept': row, **_measure_afresh(row, *arguments, offline)} for row, *arguments in rows]
 

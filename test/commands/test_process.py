@@ -234,6 +234,22 @@ def test_an_interrupted_run_keeps_what_is_done_and_says_so(tmp_path, relative, n
 
 
 @pytest.mark.parametrize('name', ['out', 'out.mcap'])
+def test_a_second_signal_stops_at_once_and_leaves_nothing(tmp_path, pictures, bag, relative, monkeypatch, name):
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail('it went on')
+
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    process([bag], tmp_path / 'warm', **relative)
+    monkeypatch.setattr(OnnxGraph, 'run', interrupted)
+    with pytest.raises(typer.Exit) as ended:
+        process([bag if name == 'out.mcap' else pictures], tmp_path / name, **relative)
+    assert ended.value.exit_code == 130 and visible_and_hidden(tmp_path) == ['bag', 'pictures', 'warm']
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize('name', ['out', 'out.mcap'])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, relative, name):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))    # a map takes 1.2 MB
