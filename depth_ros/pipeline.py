@@ -1,7 +1,6 @@
 """The one place where family, weights and runtime meet."""
 
 import math
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,20 +15,16 @@ from depth_ros.core.camera import Camera, resize_camera
 from depth_ros.core.frame import Clip
 from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
+from depth_ros.engines import build_engines, open_files
 from depth_ros.errors import BackendError, SettingsError, WeightsError
 from depth_ros.families import files, load_family
-from depth_ros.families.clip import Recorder, run_on_clip
 from depth_ros.families.exported import is_exported, read_manifest
-from depth_ros.families.family import Family, Graph, GraphFile, Network
+from depth_ros.families.family import Family, Graph, Network
 from depth_ros.runtime import torch_graph
-from depth_ros.runtime.build import BuildOptions, Progress
-from depth_ros.runtime.cpu import bf16_units
-from depth_ros.runtime.engine_cache import open_engine
 from depth_ros.runtime.live import LiveEngines
 from depth_ros.runtime.onnx_graph import OnnxGraph
 from depth_ros.runtime.openvino_graph import OpenVinoGraph
-from depth_ros.runtime.probe import RUNS, Compared
-from depth_ros.runtime.tensorrt_graph import TensorRtGraph, find_platform
+from depth_ros.runtime.tensorrt_graph import TensorRtGraph
 from depth_ros.runtime.torch_graph import TorchGraph
 from depth_ros.settings import Settings, build, flatten
 
@@ -84,35 +79,6 @@ def open_live(settings: Settings, info: Callable[[str], object],
     return stream, LiveEngines(stream, build, fall_back, info, warn)
 
 
-def build_engines(family: Family, size: tuple[int, int], progress: Progress, cancel: threading.Event | None = None, *,
-                  build: bool = True, force: bool = False) -> dict[str, TensorRtGraph]:
-    """Return the engines of a family's ONNX files for pictures of `size`; those that are not in the cache are built.
-
-    They are compared with ONNX Runtime on what the family feeds them. Raises BackendError where TensorRT cannot serve.
-    """
-    platform = find_platform()    # or there is no need for what follows
-    fed, engines = _fed(family, size), {}
-    for number, (name, file) in enumerate(family.graphs.items()):
-        def tell(what: str, share: float, number: int = number, file: GraphFile = file) -> None:
-            progress(f'{file.path.name} ({what})', (number + share) / len(family.graphs))
-
-        calls, options = fed[name].calls, BuildOptions(shapes=fed[name].open_shapes())
-        engines[name] = open_engine(
-            file.path, resident=file.resident, build=build, force=force, options=options, platform=platform, progress=tell,
-            cancel=cancel, probes=[calls[i % len(calls)] for i in range(RUNS) if calls])
-        check_names(file, engines[name])
-    return engines
-
-
-def _fed(family: Family, size: tuple[int, int]) -> dict[str, Recorder]:
-    """Return by file what the family feeds it on a made clip, offline and live."""
-    found = {name: Recorder(OnnxGraph(file.path)) for name, file in family.graphs.items()}
-    run_on_clip(family, found, size, dict.fromkeys((family.offline.length, family.live.length)))
-    for recorder in found.values():
-        del recorder.graph    # the builds need the memory
-    return found
-
-
 def exported_family(folder: Path) -> Family | None:
     """Return the family that `depth_ros export` has written to a folder, None if it has not."""
     if not is_exported(str(folder)):
@@ -132,7 +98,7 @@ def open_graphs(family: Family, settings: Settings,
         raise SettingsError(f'backend={settings.backend}, but {family.name} runs on {" or ".join(backends)} with these '
                             f'weights; set backend to auto{remedy}')
     graphs, paths, hashes, note = (_open_torch(family, family.network, settings, spec) if family.network else
-                                   _open_onnx(family, settings, spec))
+                                   open_files(family, settings, family.size(*WARM_UP_SIZE, _nominal_camera()), spec.length))
     info = {
         'family': family.name,
         'backend': ' '.join(dict.fromkeys(KINDS[type(graph)] for graph in graphs.values())),
@@ -220,69 +186,6 @@ def _open_torch(family: Family, network: Network, settings: Settings,
     return graphs, list(paths.values()), list(hashes.values()), torch_graph.describe(device, dtype)
 
 
-def _open_onnx(family: Family, settings: Settings, spec: WindowSpec) -> tuple[dict[str, Graph], list[Path], list[str], str]:
-    paths = {name: graph.path for name, graph in family.graphs.items()}
-    for path in paths.values():
-        if not path.is_file():
-            raise WeightsError(f'there is no weights file {path}; give the path of one with the setting weights')
-    hashes = files.verify(paths, family.graphs)
-    beside = {name: GraphFile(graph.path.with_name(f'{graph.path.name}.data'), graph.data_sha256)
-              for name, graph in family.graphs.items() if graph.data_sha256}
-    files.verify({name: file.path for name, file in beside.items()}, beside)
-    graphs, note = (_by_openvino(family, settings, spec) if settings.backend == 'openvino' else
-                    run_files(settings, paths, {name: graph.resident for name, graph in family.graphs.items()}))
-    for name, graph in family.graphs.items():
-        check_names(graph, graphs[name])
-    return dict(graphs), list(paths.values()), list(hashes.values()), note
-
-
-def _by_openvino(family: Family, settings: Settings, spec: WindowSpec) -> tuple[dict[str, OpenVinoGraph], str]:
-    """Return the graphs in the shortest format in which they say what ONNX Runtime says, seen on a made clip.
-
-    Raises BackendError where they never do.
-    """
-    refusals: list[str] = []
-    formats = ['bf16'] * bool(bf16_units() and settings.model.precision == 'auto') + ['fp32']
-    for precision in formats:
-        graphs = {name: OpenVinoGraph(file.path, settings.threads, precision) for name, file in family.graphs.items()}
-        both = {name: Compared(graph, OnnxGraph(graph.path, settings.threads)) for name, graph in graphs.items()}
-        run_on_clip(family, both, family.size(*WARM_UP_SIZE, _nominal_camera()), [spec.length])
-        refused = [f'{name} in {precision}: {said}' for name, pair in both.items() if (said := pair.refusal(precision))]
-        if not refused:
-            return graphs, '; '.join([precision, *refusals])
-        refusals += refused
-    raise BackendError(f'OpenVINO says something else than ONNX Runtime ({"; ".join(refusals)}); set backend to onnx')
-
-
-def run_files(settings: Settings, paths: Mapping[str, Path],
-              resident: Mapping[str, tuple[str, ...]] | None = None) -> tuple[dict[str, TensorRtGraph | OnnxGraph], str]:
-    """Return the graphs of ONNX files on the backend of the settings, and why it is not a better one.
-
-    `resident`: outputs by graph that may stay on the device.
-    """
-    note = ''
-    if settings.backend in ('auto', 'tensorrt'):
-        try:    # all or none; engines are built ahead of time, for that takes minutes
-            engines = {name: open_engine(path, build=False, resident=(resident or {}).get(name, ()))
-                       for name, path in paths.items()}
-            return dict(engines), ' '.join(filter(None, (engine.note for engine in engines.values())))
-        except BackendError as error:
-            if settings.backend == 'tensorrt':
-                raise
-            note = f'not tensorrt: {error}'
-    return {name: OnnxGraph(path, settings.threads) for name, path in paths.items()}, note
-
-
-def refusal(file: Path, reference: Path, inputs: Mapping[str, Any], precision: str) -> str:
-    """Return what an ONNX file computes of these inputs beyond the limits of the `precision`, '' if nothing."""
-    from depth_ros.runtime.onnx_graph import OnnxGraph
-    from depth_ros.runtime.probe import Compared
-
-    both = Compared(OnnxGraph(file), OnnxGraph(reference))
-    both.run(inputs)
-    return both.refusal(precision)
-
-
 def _models(network: Network) -> ModuleType:
     return import_module(f'depth_ros.models.{network.module}')
 
@@ -313,12 +216,3 @@ def _black(family: Family, length: int) -> Clip:
     h, w = family.size(*WARM_UP_SIZE, _nominal_camera())
     picture = family.shrink(np.zeros((*WARM_UP_SIZE, 3), np.uint8), (h, w))
     return Clip(np.stack([picture] * length), tuple(range(length)), resize_camera(_nominal_camera(), h, w))
-
-
-def check_names(described: GraphFile, graph: OnnxGraph | OpenVinoGraph | TensorRtGraph) -> None:
-    """Raise WeightsError unless the network has the inputs and outputs that were described."""
-    for kind, wanted, found in (('inputs', described.inputs, graph.inputs), ('outputs', described.outputs, graph.outputs)):
-        extra = set(found) - set(wanted) if kind == 'inputs' else set()
-        if set(wanted) - set(found) or extra:
-            raise WeightsError(f'{described.path.name} has the {kind} {sorted(found)}, described were {sorted(wanted)}; '
-                               'correct the description or take another file')

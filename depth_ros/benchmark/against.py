@@ -61,7 +61,7 @@ def compare_files(ours: Path, other: Path, settings: 'Settings', size: tuple[int
 
     Raises WeightsError for what is no network, InputError for one that does not run on noise.
     """
-    from depth_ros.pipeline import run_files
+    from depth_ros.engines import run_files
 
     opened, _ = run_files(settings, {'ours': ours, 'other': other})
     graphs = opened['ours'], opened['other']

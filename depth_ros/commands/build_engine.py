@@ -15,7 +15,8 @@ def build_engine(
     """Build the engines for the GPU of this machine, compare them with ONNX Runtime and put them into the cache."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from depth_ros.pipeline import build_engines, exported_family
+    from depth_ros.engines import build_engines
+    from depth_ros.pipeline import exported_family
     from depth_ros.runtime.engine_cache import EngineCache, open_engine
     from depth_ros.runtime.tensorrt_graph import find_platform
 

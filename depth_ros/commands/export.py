@@ -56,8 +56,8 @@ def export(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     h, w = manifest.size
-    print(f'{out}: {family} for pictures of {h}x{w} px, windows of {" or ".join(map(str, manifest.lengths))} frames, '
-          f'{precision}')
+    print(f'{out}: {family} for pictures of {h}x{w} px, windows of {" or ".join(map(str, manifest.lengths))} '
+          f'frame{"s" * (manifest.lengths[0] > 1)}, {precision}')
     for name, entry in manifest.graphs.items():
         print(f'    {name}.onnx: {len(entry.inputs)} inputs, differs from torch by {entry.parity:.1g} of the spread at most')
 
@@ -200,9 +200,9 @@ def _quantise(manifest: 'Manifest', folder: Path, inputs: dict[str, Any]) -> 'Ma
 
     Raises WeightsError if there is none.
     """
+    from depth_ros.engines import refusal
     from depth_ros.families import files
     from depth_ros.models.export import quantise
-    from depth_ros.pipeline import refusal
 
     graphs, refusals = dict(manifest.graphs), []
     for name, entry in manifest.graphs.items():

@@ -6,7 +6,7 @@ is written to the log at the end.
 
 import sys
 
-from depth_ros import pipeline
+from depth_ros import engines
 from depth_ros.ros import depth_node
 from depth_ros.runtime import engine_cache
 from test.runtime.fake_trt import platform, slow_build
@@ -14,7 +14,7 @@ from test.runtime.fake_trt import platform, slow_build
 
 def main(seconds: str, most: str, fails: str, *arguments: str) -> int:
     here = platform(most=float(most))
-    engine_cache.find_platform = pipeline.find_platform = lambda kind='': here
+    engine_cache.find_platform = engines.find_platform = lambda kind='': here
     engine_cache.build_plan = slow_build(float(seconds), fails)
     code = depth_node.main([sys.argv[0], *arguments])
     print(f'engines opened: {here.trt.opened}', flush=True)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from depth_ros import Frame, open_stream, pipeline
+from depth_ros import engines as engine_module
 from depth_ros.commands.build_engine import build_engine
 from depth_ros.errors import BackendError, WeightsError
 from depth_ros.families import load_family
@@ -33,7 +34,7 @@ def gpu(tmp_path, monkeypatch):
     def put(seconds=0.0, **changes):
         here = platform(HostMemory(), **changes)
         monkeypatch.setattr(engine_cache, 'find_platform', lambda kind='': here)
-        monkeypatch.setattr(pipeline, 'find_platform', lambda kind='': here)
+        monkeypatch.setattr(engine_module, 'find_platform', lambda kind='': here)
         monkeypatch.setattr(tensorrt_graph, 'find_platform', lambda kind='': here)
         monkeypatch.setattr(engine_cache, 'build_plan', slow_build(seconds))
         return here
@@ -123,7 +124,7 @@ def test_an_engine_is_compared_on_what_its_family_feeds_it(gpu, monkeypatch):
     gpu()
     family, probes = load_family(build({})), []
     monkeypatch.setattr(engine_cache, 'compare', lambda graph, path, precision, given: probes.extend(given) or ({}, ''))
-    assert list(pipeline.build_engines(family, (192, 256), lambda *_: None)) == ['step']
+    assert list(engine_module.build_engines(family, (192, 256), lambda *_: None)) == ['step']
     first, second, _ = probes    # the third run, of a CUDA graph, is on one of them again
     assert not first['memory'].any() and second['memory'].any()
     assert first['rgb'].shape == (1, 3, 192, 256) and 0 <= first['rgb'].min() < first['rgb'].max() <= 1
