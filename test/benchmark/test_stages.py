@@ -44,6 +44,13 @@ def test_a_window_is_paid_for_by_all_its_new_frames():
     spec = WindowSpec(6, (4, 5), anchors=2)
     figures = time_stages(sleeper(lambda _: 0.04, spec), 48, 64, 10)
     assert figures['frames'] == 12 and 10 <= figures['median_ms']['infer'] < 30 and figures['longest_ms'] >= 40
+    assert figures['all_but_inference_ms'] < figures['median_ms']['frame'] - 5
+    assert figures['frames_per_s'] * figures['median_ms']['frame'] == pytest.approx(1000, rel=0.5)
+
+
+def test_a_frame_that_takes_longer_now_and_then_is_seen_beside_the_median():
+    figures = time_stages(sleeper(lambda number: 0.005 if number % 4 else 0.1), 48, 64, 12)
+    assert figures['median_ms']['infer'] < 50 < 100 <= figures['p95_ms']['infer'] <= figures['longest_ms']
 
 
 @pytest.mark.parametrize(('spec', 'frames'), [
