@@ -37,16 +37,17 @@ def find_gpu() -> Gpu:
     try:
         cuda = ctypes.CDLL('libcuda.so.1')
     except OSError as error:
-        raise BackendError('there is no NVIDIA driver here (libcuda.so.1 cannot be loaded)') from error
+        raise BackendError('there is no NVIDIA driver here (libcuda.so.1 cannot be loaded); TensorRT needs one, '
+                           'backend onnx does not') from error
     number, device, memory = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
     if code := cuda.cuInit(0):
-        raise BackendError('the NVIDIA driver finds no GPU' if code == NO_DEVICE else
+        raise BackendError('the NVIDIA driver finds no GPU; nvidia-smi says more' if code == NO_DEVICE else
                            f'the NVIDIA driver does not start (cuInit: error {code}); nvidia-smi says more')
     cuda.cuDriverGetVersion(ctypes.byref(number))
     driver = f'{number.value // 1000}.{number.value % 1000 // 10}'
     cuda.cuDeviceGetCount(ctypes.byref(number))
     if number.value < 1:
-        raise BackendError('the NVIDIA driver finds no GPU')
+        raise BackendError('the NVIDIA driver finds no GPU; nvidia-smi says more')
     cuda.cuDeviceGet(ctypes.byref(device), 0)
     name = ctypes.create_string_buffer(256)
     cuda.cuDeviceGetName(name, len(name), device)

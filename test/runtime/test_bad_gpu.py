@@ -81,7 +81,7 @@ def not_built(patch, here, folder):
 
 
 @pytest.mark.parametrize(('fault', 'words'), [
-    (no_driver, 'there is no NVIDIA driver here'),
+    (no_driver, 'there is no NVIDIA driver here .*; TensorRT needs one, backend onnx does not'),
     (old_driver, 'does not start with the NVIDIA driver for CUDA 13.0 .*error: 35.*; update the driver'),
     (no_tensorrt, 'TensorRT cannot be imported .*; pip install tensorrt'),
     (another_version, 'the engine in the cache cannot be opened .*another version.*depth_ros build-engine'),

@@ -234,10 +234,12 @@ def test_what_cannot_fall_back_now_may_later():
         return fall_back()
 
     stream.graphs = {'step': broken}
-    _ = LiveEngines(stream, None, second_time, print, print)
+    engines = LiveEngines(stream, lambda *_: pytest.fail('what failed is built again'), second_time, print, print)
+    engines.start()
     with pytest.raises(WeightsError):
         stream.window()
     assert stream.window() == 'onnx' and stream.info['backend'] == 'onnx'
+    assert stream.window() == 'onnx' and not engines.wanted    # or it would fail again
     stream.graphs = {'step': broken}    # which are no engines
     with pytest.raises(BackendError):
         stream.window()

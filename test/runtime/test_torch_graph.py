@@ -163,16 +163,27 @@ def test_runs_of_one_shape_are_recorded_once_and_replayed_on_what_they_are_given
 
     monkeypatch.setattr(torch.cuda, 'CUDAGraph', Recording)
     monkeypatch.setattr(torch.cuda, 'graph', record)
-    random, kept = torch.Generator().manual_seed(0), []
+    random, kept, given = torch.Generator().manual_seed(0), [], []
     with torch.inference_mode():
         for side in (16, 24, 16, 24, 16, 16):
             inputs = {'rgb': torch.rand(1, 3, side, side, generator=random), 'keep': torch.full((1,), side)}
             wanted, found = graph.module(**inputs), graph._replay(inputs)
             kept.append((wanted['keep'], found['keep']))
+            given.append((inputs['rgb'], inputs['rgb'].clone()))
             assert torch.equal(found['map'], wanted['map'])
+    assert all(torch.equal(rgb, before) for rgb, before in given)    # a replay reads memory of its own
     assert (len(graph.captures), graph.room) == ((0, 0) if fails else (2, torch_graph.MOST_CUDA_GRAPHS - 2))
     assert all(torch.equal(wanted, found) for wanted, found in kept)    # what is carried is not written over by later runs
     assert len(recorded) == 2
+
+
+def test_as_many_runs_are_recorded_as_there_is_room_for_and_number_formats_are_told_apart(monkeypatch):
+    graph, tried = TorchGraph(Carrying(), 'cpu', torch.float32), []
+    monkeypatch.setattr(graph, '_capture', lambda key, inputs: tried.append(inputs['rgb'].shape[2]))
+    for side in (16, 17, 18, 19, 20, 20, 16):
+        graph._replay({'rgb': torch.zeros(1, 3, side, side), 'keep': torch.zeros(1)})
+    graph._replay({'rgb': torch.zeros(1, 3, 16, 16), 'keep': torch.zeros(1, dtype=torch.int64)})
+    assert tried == [16] and len(graph.captures) == torch_graph.MOST_CUDA_GRAPHS == 4
 
 
 @pytest.mark.gpu
