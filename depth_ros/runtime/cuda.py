@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.errors import BackendError, need
+from depth_ros.errors import BackendError, MissingDependency, need
 
 CAPABILITY_MAJOR, CAPABILITY_MINOR, PROCESSORS = 75, 76, 16    # CUdevice_attribute
 NO_DEVICE = 100                                               # CUDA_ERROR_NO_DEVICE
@@ -131,7 +131,10 @@ class CudaMemory:
     """Memory of the CUDA runtime itself."""
 
     def __init__(self) -> None:
-        self._cuda = need('cuda.bindings.runtime', "pip install cuda-bindings (the major version of the driver's CUDA)")
+        try:
+            self._cuda = need('cuda.bindings.runtime', "pip install cuda-bindings (the major version of the driver's CUDA)")
+        except MissingDependency as error:    # the next backend can do without
+            raise BackendError(str(error)) from error
         self._stream = self._call('cudaStreamCreateWithFlags', self._cuda.cudaStreamNonBlocking)
         self.stream = int(self._stream)
 

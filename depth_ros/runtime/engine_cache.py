@@ -71,6 +71,7 @@ def open_engine(path: Path, *, resident: Sequence[str] = (), build: bool = True,
             except DamagedPlan:
                 cache.quarantine(key)
         cache.check_room(sum(file.stat().st_size for file in network_files(path)))
+        platform.memory()    # without it a build of minutes would be in vain
         timing = cache.timing_file(platform) if platform.kind == 'full' else None    # RTX times nothing
         plan, facts = build_plan(path, platform, options, progress, cancel, timing)
         engine = Engine(plan, platform)

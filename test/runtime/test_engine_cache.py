@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import stat
+import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import onnx
 import pytest
 
 from depth_ros.errors import BackendError
-from depth_ros.runtime import engine_cache
+from depth_ros.runtime import cuda, engine_cache
 from depth_ros.runtime.build import BuildOptions
 from depth_ros.runtime.engine_cache import EngineCache, key_of, key_parts, network_sha256, open_engine
 from depth_ros.runtime.tensorrt_graph import find_platform
@@ -75,6 +76,14 @@ def test_graphs_of_one_process_share_an_engine_and_nothing_else(tmp_path, cache,
     gc.collect()
     open_engine(path, cache=cache, platform=here)
     assert here.trt.opened == 2    # it went with its last user
+
+
+def test_without_a_way_to_the_memory_of_the_gpu_nothing_is_built(network, cache, built, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cuda.bindings.runtime', None)
+    monkeypatch.setattr(cuda.importlib.util, 'find_spec', lambda name: None)    # nor torch
+    with pytest.raises(BackendError, match='cuda.bindings.runtime is needed here; install it with: pip install'):
+        open_engine(network, cache=cache, platform=replace(platform(), memory=cuda.open_memory))
+    assert not built
 
 
 def test_without_leave_to_build_the_command_that_does_is_named(network, cache, built):
@@ -327,12 +336,10 @@ def test_a_real_engine_agrees_with_onnx_runtime(tmp_path, cache, kind):
 @pytest.mark.gpu
 @pytest.mark.parametrize('memory', ['TorchMemory', 'CudaMemory'])
 def test_a_real_engine_carries_its_state(tmp_path, cache, memory):
-    from depth_ros.errors import MissingDependency
-    from depth_ros.runtime import cuda
     try:
         here = replace(find_platform(), memory=getattr(cuda, memory))
         graph = open_engine(running_sum(tmp_path / 'sum.onnx'), cache=cache, platform=here, resident=('keep',))
-    except (BackendError, MissingDependency) as error:
+    except BackendError as error:
         pytest.skip(str(error))
     keep = np.zeros((1, 4), np.float32)
     for number in range(20):
