@@ -9,6 +9,7 @@ import resource
 import signal
 import stat
 import sys
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from depth_ros.errors import BackendError
 from depth_ros.runtime import cuda, engine_cache
 from depth_ros.runtime.build import BuildOptions
 from depth_ros.runtime.engine_cache import EngineCache, key_of, key_parts, network_sha256, open_engine
-from depth_ros.runtime.tensorrt_graph import find_platform
+from depth_ros.runtime.tensorrt_graph import Engine, find_platform
 from test.runtime.fake_trt import convolutions, plan_of, platform, running_sum
 
 SPAWN = multiprocessing.get_context('spawn')
@@ -76,6 +77,25 @@ def test_graphs_of_one_process_share_an_engine_and_nothing_else(tmp_path, cache,
     gc.collect()
     open_engine(path, cache=cache, platform=here)
     assert here.trt.opened == 2    # it went with its last user
+
+
+def test_threads_that_open_an_engine_at_once_share_it(network, cache, built, monkeypatch):
+    here, found = platform(), []
+    open_engine(network, cache=cache, platform=here)
+    gc.collect()
+
+    def slow(*given):
+        time.sleep(0.2)
+        return Engine(*given)
+
+    monkeypatch.setattr(engine_cache, 'Engine', slow)
+    threads = [threading.Thread(target=lambda: found.append(open_engine(network, cache=cache, platform=here)))
+               for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert here.trt.opened == 1 + 1 and len(found) == 2
 
 
 def test_without_a_way_to_the_memory_of_the_gpu_nothing_is_built(network, cache, built, monkeypatch):
