@@ -196,11 +196,15 @@ def test_int8_is_for_graphs_that_bear_it(tmp_path, monkeypatch, capsys):
     assert stream.info['backend'] == 'onnx'
     assert json.loads((tmp_path / 'out' / 'graphs.json').read_text())['precision'] == 'int8'
 
+    monkeypatch.setattr(onnx_files, 'LARGEST_INLINE', 1000)    # weights lie beside the files that keep them
     export('pixel_perfect', tmp_path / 'two', str(write('pixel_perfect', tmp_path / 'ppd')), precision='int8', set=[
         f'{name}={value}' for name, value in settings_of('pixel_perfect').items() if name != 'length'])
     said, graphs = capsys.readouterr().out, json.loads((tmp_path / 'two' / 'graphs.json').read_text())['graphs']
+    assert all(said.splitlines()) and 'windows of 1 frame, int8' in said
     for name, graph in graphs.items():    # what was refused is what it was
-        assert (graph['parity'] < LIMITS['fp32']) == (f'{name} stays fp32, for in int8: ' in said)
+        stays = f'{name} stays fp32, for in int8: ' in said
+        assert (graph['parity'] < LIMITS['fp32']) == stays
+        assert bool(graph['data_sha256']) == (tmp_path / 'two' / f'{name}.onnx.data').exists() == stays
 
     monkeypatch.setitem(probe.RMS_LIMIT, 'int8', -1.0)
     with pytest.raises(WeightsError, match='depth_anything does not bear int8 .depth stays fp32, .* nothing was written'):
