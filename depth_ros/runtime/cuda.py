@@ -186,9 +186,9 @@ class CudaMemory:
             work()
         finally:    # or the stream would stay useless
             graph = self._call('cudaStreamEndCapture', self._stream)
-        launchable = self._call('cudaGraphInstantiate', graph, 0)
+        launchable = _Block(self._call('cudaGraphInstantiate', graph, 0), self._cuda.cudaGraphExecDestroy)
         self._call('cudaGraphDestroy', graph)
-        return lambda: self._call('cudaGraphLaunch', launchable, self._stream)
+        return lambda: self._call('cudaGraphLaunch', launchable.address, self._stream)
 
     def free_bytes(self) -> int:
         """Return how much of the GPU's memory is free."""
@@ -196,9 +196,9 @@ class CudaMemory:
 
 
 class _Block:
-    """Memory that is freed with its last user."""
+    """Memory, or a recorded graph, that is freed with its last user."""
 
-    def __init__(self, address: int, free: Callable[[int], Any]) -> None:
+    def __init__(self, address: Any, free: Callable[[Any], Any]) -> None:
         self.address = address
         self._free = free
 
