@@ -137,7 +137,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr(onnx_files, '_save', full)
+    monkeypatch.setattr(onnx_files, 'write', full)
     weights = write('depth_anything', tmp_path / 'weights')
     with pytest.raises(OutputError, match='cannot write depth.onnx: No space left'):
         export('depth_anything', tmp_path / 'out', str(weights), size='56x56')
@@ -188,7 +188,7 @@ def test_what_does_not_compute_what_torch_computes_is_not_kept(tmp_path, monkeyp
     assert [item.name for item in tmp_path.iterdir()] == ['weights']
 
 
-def test_int8_is_for_graphs_that_bear_it(tmp_path, monkeypatch, capsys):
+def test_int8_is_near_to_float32(tmp_path):
     weights, folder = exported('depth_anything', tmp_path, precision='int8')
     plain, _ = maps('depth_anything', weights)
     short, stream = maps('depth_anything', folder)
@@ -196,6 +196,9 @@ def test_int8_is_for_graphs_that_bear_it(tmp_path, monkeypatch, capsys):
     assert stream.info['backend'] == 'onnx'
     assert json.loads((tmp_path / 'out' / 'graphs.json').read_text())['precision'] == 'int8'
 
+
+@pytest.mark.slow
+def test_graphs_that_do_not_bear_int8_stay_as_they_are(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(onnx_files, 'LARGEST_INLINE', 1000)    # weights lie beside the files that keep them
     export('pixel_perfect', tmp_path / 'two', str(write('pixel_perfect', tmp_path / 'ppd')), precision='int8', set=[
         f'{name}={value}' for name, value in settings_of('pixel_perfect').items() if name != 'length'])
@@ -206,9 +209,12 @@ def test_int8_is_for_graphs_that_bear_it(tmp_path, monkeypatch, capsys):
         assert (graph['parity'] < LIMITS['fp32']) == stays
         assert bool(graph['data_sha256']) == (tmp_path / 'two' / f'{name}.onnx.data').exists() == stays
 
+
+def test_a_family_that_does_not_bear_int8_is_not_exported(tmp_path, monkeypatch):
+    weights = write('depth_anything', tmp_path / 'weights')
     monkeypatch.setitem(probe.RMS_LIMIT, 'int8', -1.0)
     with pytest.raises(WeightsError, match='depth_anything does not bear int8 .depth stays fp32, .* nothing was written'):
-        export('depth_anything', tmp_path / 'none', weights, precision='int8')
+        export('depth_anything', tmp_path / 'none', str(weights), precision='int8', size='56x56')
     assert not (tmp_path / 'none').exists()
 
 
