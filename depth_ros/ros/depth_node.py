@@ -1,5 +1,6 @@
 """The node: messages in, messages out, and the lifecycle around one worker."""
 
+import re
 import signal
 import sys
 import time
@@ -90,7 +91,8 @@ class DepthNode(LifecycleNode):
             transition()
         except Exception as error:
             self.failure = str(error) if isinstance(error, DepthRosError) else f'{type(error).__name__}: {error}'
-            self.get_logger().error(f'cannot {name}: {self.failure}')
+            if self.context.ok():    # publishing fails while the process ends: no news
+                self.get_logger().error(f'cannot {name}: {self.failure}')
             return TransitionCallbackReturn.FAILURE
         self.failure = ''
         return TransitionCallbackReturn.SUCCESS
@@ -165,6 +167,8 @@ def parse_names(args: list[str] | None) -> list[str]:
     names: list[str] = parser.parse_args(remove_ros_args(args)[1:]).names
     if len(set(names)) < len(names):
         parser.error(f'each name may be given once, got {" ".join(names)}')
+    if wrong := [name for name in names if not re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', name)]:
+        parser.error(f'{wrong[0]!r} is no name of a node; take letters, digits and underscores')
     return names
 
 

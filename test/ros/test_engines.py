@@ -140,6 +140,7 @@ def test_two_cameras_in_one_process_share_one_engine(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize(('arguments', 'words'), [
     (('--names', 'left', 'left'), 'each name may be given once'), (('--nams', 'left'), 'unrecognized arguments'),
+    (('--names', 'left', 'ri ght'), "'ri ght' is no name of a node"),
 ])
 def test_wrong_names_end_the_node_with_one_sentence(arguments: tuple[str, ...], words: str) -> None:
     done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)

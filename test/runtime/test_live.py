@@ -20,6 +20,7 @@ from depth_ros.families.exported import FixedGraph, GraphEntry
 from depth_ros.runtime import engine_cache, tensorrt_graph
 from depth_ros.runtime import live as module
 from depth_ros.runtime.live import LiveEngines, on_the_host
+from depth_ros.runtime.probe import Compared
 from depth_ros.runtime.tensorrt_graph import DeviceArray, Engine, TensorRtGraph
 from depth_ros.settings import build
 from test.families.tiny import settings_of, write
@@ -221,6 +222,21 @@ def test_after_the_end_of_a_build_is_asked_for_nothing_is_said_of_it():
     assert not engines.thread.is_alive() and told == [''] and not said and stream.window() == 'onnx'
 
 
+def test_a_reason_is_warned_of_once():
+    def build(size, progress, cancel):
+        raise BackendError('there is no TensorRT')
+
+    stream = Stream()
+    engines, said = beside(stream, build)
+    for _ in range(2):    # activated twice
+        engines.start()
+        stream.window()
+        engines.thread.join()
+        engines.stop()
+    assert said == ['onnx serves, not tensorrt: there is no TensorRT']
+    assert stream.info['backend_note'] == 'not tensorrt: there is no TensorRT'
+
+
 def test_what_cannot_fall_back_now_may_later():
     stream, tries = Stream('tensorrt'), []
 
@@ -234,12 +250,12 @@ def test_what_cannot_fall_back_now_may_later():
         return fall_back()
 
     stream.graphs = {'step': broken}
-    engines = LiveEngines(stream, lambda *_: pytest.fail('what failed is built again'), second_time, print, print)
+    engines = LiveEngines(stream, lambda *_: {'step': MadeEngine()}, second_time, print, print)
     engines.start()
     with pytest.raises(WeightsError):
         stream.window()
     assert stream.window() == 'onnx' and stream.info['backend'] == 'onnx'
-    assert stream.window() == 'onnx' and not engines.wanted    # or it would fail again
+    assert stream.window() == 'onnx' and engines.thread.ident is None    # what has failed is not built again
     stream.graphs = {'step': broken}    # which are no engines
     with pytest.raises(BackendError):
         stream.window()
@@ -268,6 +284,21 @@ def test_what_is_carried_comes_to_the_host_once_and_whole(tmp_path):
     assert memory.downloads - before == 2 and len(state[3]) == 32 and state[5] is None
     assert [type(value) for value in (state[3][0], state[4])] == [np.ndarray] * 2
     assert state[3][31][0, 0] == 1 and state[4][0, 0] == 2
+
+
+@pytest.mark.parametrize('off', [0, 1])
+def test_an_engine_that_is_wrong_once_is_refused(off):
+    """Whether in its first run or, from a CUDA graph, in the second."""
+    one, runs = np.ones((1, 4), np.float32), []
+
+    def run(inputs):
+        runs.append(1)
+        return {'depth': one * (1 + (len(runs) - 1 == off))}
+
+    reference = SimpleNamespace(inputs={}, outputs={'depth': [1, 4]}, run=lambda inputs: {'depth': one})
+    both = Compared(SimpleNamespace(run=run), reference)
+    assert [both.run({})['depth'][0, 0] for _ in range(2)] == [1, 1]
+    assert both.found == {'depth': {'rms': 1.0, 'max': 1.0}} and both.refusal('fp16').startswith('depth: rms 1, largest 1')
 
 
 def described(arrays):
