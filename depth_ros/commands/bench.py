@@ -40,6 +40,8 @@ def bench(
     out: Annotated[Path | None, typer.Option(help='Write the figures as JSON, too.')] = None,
 ) -> None:
     """Time every stage from message in to messages out; or how that grows; or against something else, in turn."""
+    from depth_ros.io.output import writing
+
     given: dict[str, Any] = {'family': family, 'weights': weights, 'threads': threads,
                              **dict(parse_setting(text) for text in set or ())}
     if sweep and (against or command):
@@ -56,7 +58,8 @@ def bench(
     figures = {'machine': describe(), **figures}
     print('\n'.join(_written(figures)))
     if out:
-        out.write_text(json.dumps(figures, indent=1) + '\n')
+        with writing(out):
+            out.write_text(json.dumps(figures, indent=1) + '\n')
 
 
 def _measure(given: dict[str, Any], size: tuple[int, int], frames: int, offline: bool) -> dict[str, Any]:
@@ -127,7 +130,8 @@ def _compare(given: dict[str, Any], size: tuple[int, int], frames: int, offline:
         files = Path(given['weights']), Path(against)
         for option, path in zip(('--weights', '--against'), files, strict=True):
             if path.suffix != '.onnx' or not path.is_file():
-                raise InputError(f'{option} {path} is no ONNX file; give two, for one is held against the other')
+                raise InputError(f'{option} {path if path.name else "(not given)"} is no ONNX file; give two, for one is '
+                                 'held against the other')
         return {'ours': str(files[0]), 'against': against,
                 **compare_files(*files, build({**given, 'weights': ''}), size, rounds)}
     if not command or not against:

@@ -4,6 +4,8 @@ from typing import Any
 
 from depth_ros.errors import SettingsError
 
+SMALLEST_PX, LARGEST_PX = 16, 8192    # sides of a picture
+
 
 def parse_setting(text: str) -> tuple[str, Any]:
     """Return (name, value) of "name=value", the value as the type of the setting."""
@@ -28,6 +30,6 @@ def parse_size(text: str) -> tuple[int, int]:
         height, width = (int(part) for part in text.split('x'))
     except ValueError:
         raise SettingsError(f'--size {text}: expected height x width, e.g. 480x640') from None
-    if min(height, width) < 16:
-        raise SettingsError(f'--size {text}: expected at least 16x16')
+    if not SMALLEST_PX <= min(height, width) <= max(height, width) <= LARGEST_PX:
+        raise SettingsError(f'--size {text}: expected {SMALLEST_PX}x{SMALLEST_PX} to {LARGEST_PX}x{LARGEST_PX}')
     return height, width

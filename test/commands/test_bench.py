@@ -1,11 +1,12 @@
 """The benchmark writes down every stage of the path that a frame takes, how it grows, and what it is held against."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from depth_ros.commands.bench import bench
-from depth_ros.errors import InputError, SettingsError
+from depth_ros.errors import InputError, OutputError, SettingsError
 from test.families.tiny import settings_of, write
 
 STAGES = {'decode', 'resize', 'infer', 'stitch', 'anchor', 'resize back', 'cloud', 'messages'}
@@ -58,6 +59,9 @@ def test_a_command_is_held_against_another(tmp_path, capsys):
     ({'against': 'sleep 1'}, SettingsError, 'expected two shell commands'),
     ({'against': "it's"}, SettingsError, 'No closing quotation'),
     ({'against': 'nowhere.onnx', 'weights': __file__}, InputError, 'is no ONNX file'),
+    ({'against': __file__.replace('.py', '.onnx')}, InputError, r'--weights \(not given\) is no ONNX file'),
+    ({'size': '99999x99999'}, SettingsError, 'expected 16x16 to 8192x8192'),
+    ({'command': 'true', 'against': 'true', 'rounds': 1, 'out': Path()}, OutputError, 'cannot write'),
     ({'command': 'true', 'against': 'nosuchcommand'}, InputError, 'exit code 127'),
     ({'sweep': ['length=1,8'], 'frames': 1}, SettingsError, 'lite sees one frame at a time'),
     ({'sweep': ['length=long']}, SettingsError, 'expected int'),

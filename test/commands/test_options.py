@@ -17,7 +17,7 @@ def test_a_size_is_height_by_width():
     assert parse_size('480x640') == (480, 640)
 
 
-@pytest.mark.parametrize('text', ['480', '480x', '480x640x3', 'axb', '8x640', '640x15'])
+@pytest.mark.parametrize('text', ['480', '480x', '480x640x3', 'axb', '8x640', '640x15', '480x99999'])
 def test_what_is_no_size_says_what_is(text):
     with pytest.raises(SettingsError, match=f'--size {text}: expected'):
         parse_size(text)
