@@ -17,6 +17,7 @@ import typer
 from depth_ros.commands.process import process, read_ahead
 from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
 from depth_ros.io import video
+from depth_ros.io.bag_writer import DepthBag
 from depth_ros.io.depth_file import DepthFolder
 from depth_ros.runtime.onnx_graph import OnnxGraph
 from test.grey_network import write_network
@@ -209,6 +210,17 @@ def test_a_frame_that_cannot_be_written_leaves_nothing_be_it_the_last(tmp_path, 
     with pytest.raises(OutputError, match='full'):
         process([pictures], tmp_path / 'out', **relative)
     assert visible_and_hidden(tmp_path) == ['pictures'] and len(written) == frame
+
+
+def test_a_bag_that_failed_holds_no_file_open(tmp_path, bag, relative, monkeypatch):
+    def broken(*_):
+        raise OutputError('full')
+
+    monkeypatch.setattr(DepthBag, 'add', broken)
+    with pytest.raises(OutputError, match='full') as held:    # with its traceback, and all that this refers to
+        process([bag], tmp_path / 'out.mcap', **relative)
+    opened = [os.path.realpath(f'/proc/self/fd/{number}') for number in os.listdir('/proc/self/fd')]
+    assert held and not [path for path in opened if path.startswith(str(tmp_path))]
 
 
 def test_overwrite_replaces_the_old_result_as_a_whole(tmp_path, pictures, relative):

@@ -55,6 +55,8 @@ def test_the_variant_is_that_of_the_setting_or_of_the_file(variant, tmp_path):
         found = family(build(values))
         assert found.network.files['model'] == FILES[variant]
         assert found.quantity.is_metric == ('-' in variant)
+        said = {'small': 'Apache-2.0', 'base': 'CC-BY-NC-4.0', 'large': 'CC-BY-NC-4.0'}
+        assert found.licence_weights == said.get(variant, 'not stated')
 
 
 @pytest.mark.parametrize(('variant', 'error', 'words'), [

@@ -117,6 +117,13 @@ def test_half_precision_is_inside_and_float32_outside(call, tmp_path):
     assert np.abs(run(path, call[0])[0] - wanted).max() < 0.02 * wanted.std()
 
 
+def test_parts_that_are_precise_stay_float32():
+    graph = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    graph[1].precise = True
+    export.halve(graph)
+    assert [part.weight.dtype for part in graph] == [torch.float16, torch.float32]
+
+
 def test_attention_with_a_mask_is_refused_rather_than_exported_wrong():
     q = torch.zeros(1, 1, 2, 4)
     with export.ExplicitAttention(), pytest.raises(NotImplementedError, match='mask'):
