@@ -37,9 +37,13 @@ def demo(
     """Play a recording to a live node, record all topics, and print rate, latency and drops."""
     need('rclpy', "pip install 'depth_ros[ros]', or source a ROS 2 installation")
     share_whole_pictures()
+    from depth_ros.io.output import writing
     from depth_ros.io.source import open_source
 
-    out.mkdir(parents=True, exist_ok=True)
+    if input:
+        open_source(input)    # says what is wrong before there is a folder
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     truth, camera = None, camera or ''
     if input is None:
         input, truth, camera = render_room(out / 'room', frames)

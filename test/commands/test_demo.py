@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.commands.demo import abs_rel
+from depth_ros.commands.demo import abs_rel, demo
+from depth_ros.errors import InputError, OutputError
 
 pytest.importorskip('rclpy', reason='no ROS installation here')
 
@@ -18,6 +19,16 @@ def test_the_error_is_zero_where_one_scale_and_shift_make_the_truth():
     assert abs_rel(2 / truth - 0.1, truth) == pytest.approx(0, abs=1e-9)
     truth[0, 0, 0] = np.inf
     assert abs_rel(2 / np.where(np.isfinite(truth), truth, 1e9), truth) == pytest.approx(0, abs=1e-9)
+
+
+def test_what_cannot_be_played_or_written_is_one_sentence_and_leaves_nothing(tmp_path):
+    pytest.importorskip('rclpy')
+    with pytest.raises(InputError, match='nothere does not exist'):
+        demo(tmp_path / 'nothere', tmp_path / 'out')
+    (tmp_path / 'file').touch()
+    with pytest.raises(OutputError, match='cannot write file: '):
+        demo(None, tmp_path / 'file')
+    assert [item.name for item in tmp_path.iterdir()] == ['file']
 
 
 @pytest.mark.slow
