@@ -34,11 +34,12 @@ def test_a_family_that_runs_once_for_several_frames_is_timed_and_held_against_ot
              'set': [f'{key}={value}' for key, value in settings_of(name).items()]}
     figures = figures_of(tmp_path, frames=20, **given)
     assert figures['frames'] == 22 and figures['median_ms']['infer'] > 0 and figures['backend'] == 'torch'
-    assert figures['settings']['model.short_side_px'] == 56
+    assert figures['settings']['model.short_side_px'] == 56 and not figures['window']['live']
 
-    figures = figures_of(tmp_path, frames=22, rounds=2, against='forget', **given)
+    figures = figures_of(tmp_path, frames=22, rounds=2, against='forget cloud.max_depth_m=7', **given)
     assert figures['ratio'] > 0 and figures['largest_difference'] < 1e-4    # to encode a frame again changes nothing
-    assert 'forget: video_depth_anything' in capsys.readouterr().out
+    assert figures['against']['settings'] == {**figures['settings'], 'cloud.max_depth_m': 7}
+    assert 'forget cloud.max_depth_m=7: video_depth_anything' in capsys.readouterr().out
 
 
 def test_every_size_is_timed_in_a_process_of_its_own(tmp_path, capsys):

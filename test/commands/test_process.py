@@ -125,6 +125,14 @@ def test_preview_and_cloud_come_beside_the_result(tmp_path, bag, metric):
     assert visible_and_hidden(tmp_path) == ['a.mp4', 'a.ply', 'bag', 'out']
 
 
+def test_the_cloud_is_that_of_the_last_frame(tmp_path, pictures, relative):
+    said = {'camera': '30,31,16,12', **relative}
+    process([pictures], tmp_path / 'all', cloud=tmp_path / 'last.ply', **said)
+    process([pictures], tmp_path / 'one', cloud=tmp_path / 'first.ply', end=0.02, **said)
+    assert len(lines(tmp_path / 'one')) == 1 and len(lines(tmp_path / 'all')) == 6
+    assert (tmp_path / 'first.ply').read_bytes() != (tmp_path / 'last.ply').read_bytes()
+
+
 def test_a_part_can_be_cut_out_and_the_camera_stated(tmp_path, pictures, relative):
     process([pictures], tmp_path / 'out', start=0.1, end=0.3, rate=10.0, camera='30,31,16,12', **relative)
     out = lines(tmp_path / 'out')

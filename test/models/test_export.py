@@ -130,11 +130,12 @@ def test_attention_with_a_mask_is_refused_rather_than_exported_wrong():
         nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True)
 
 
-def test_attention_written_out_is_the_same_attention():
+@pytest.mark.parametrize('scale', [None, 0.1])
+def test_attention_written_out_is_the_same_attention(scale):
     q, k, v = torch.randn(3, 2, 4, 7, 8, generator=torch.Generator().manual_seed(0))
-    wanted = nn.functional.scaled_dot_product_attention(q, k, v)
+    wanted = nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
     with export.ExplicitAttention():
-        found = nn.functional.scaled_dot_product_attention(q, k, v)
+        found = nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
     assert torch.allclose(found, wanted, atol=1e-6)
 
 
