@@ -55,13 +55,13 @@ def test_processor_time_is_that_of_the_network_and_not_of_pictures_or_of_the_war
 
     def dear_pictures(*size):
         for picture in pictures(*size):
-            busy(0.05)
+            busy(0.1)
             yield picture
 
     monkeypatch.setattr(against, 'pictures', dear_pictures)
-    slow_to_begin = sleeper(lambda number: busy(0.3 if number == 1 else 0.005))
-    figures = compare_streams(slow_to_begin, sleeper(lambda _: busy(0.03)), 48, 64, 8, 1)
-    assert figures['ratio_cpu'] > 2.5    # with the pictures it would be 1.5, with the warm-up less than 1
+    slow_to_begin = sleeper(lambda number: busy(1.0 if number == 1 else 0.01))
+    figures = compare_streams(slow_to_begin, sleeper(lambda _: busy(0.1)), 48, 64, 4, 1)
+    assert figures['ratio_cpu'] > 2.5    # with the pictures it would be 1.8, with the warm-up less than 1
 
 
 def test_torch_has_one_number_of_threads_for_both():
