@@ -1,6 +1,7 @@
 """Everything a camera and the depth node publish, as it arrives, into an MCAP bag."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -43,7 +44,7 @@ class Recorder(Node):
         super().__init__('recorder')
         self.path = path
         self.newest_s = time.monotonic()
-        self.heard = 0    # our subscriptions that the node knows of
+        self.heard: deque[tuple[int, int]] = deque(maxlen=2)    # (our subscriptions that the node knows of, its publishers)
         self.writer = open_mcap(path)
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, QoSProfile(depth=10))
         self.wanted = {f'{node_name}/{name}': kind for name, kind in DEPTH_TOPICS.items()}
@@ -53,9 +54,13 @@ class Recorder(Node):
             self.create_subscription(kind, topic, partial(self._write, connection), QoSProfile(depth=30), raw=True)
 
     def spin_until_heard(self, is_lost: Callable[[], bool]) -> bool:
-        """Wait until the node knows of all our subscriptions and the camera's; False if `is_lost()` comes first."""
-        self._spin_while(lambda: self.heard < len(self.wanted) and not is_lost())
-        return self.heard >= len(self.wanted)
+        """Wait until the node has a listener for all that it publishes; False if `is_lost()` comes first."""
+        self._spin_while(lambda: not self._is_heard() and not is_lost())
+        return self._is_heard()
+
+    def _is_heard(self) -> bool:
+        # Twice the same: publishers are not all found at once, and not every family has all of them.
+        return len(self.heard) == 2 and len(set(self.heard)) == 1 and self.heard[0][0] >= self.heard[0][1] > 0
 
     def spin_until_quiet(self, is_over: Callable[[], bool], quiet_s: float) -> None:
         """Record until `is_over()` and nothing but diagnostics has come for `quiet_s`."""
@@ -69,7 +74,8 @@ class Recorder(Node):
         executor.remove_node(self)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self.heard = sum(int(item.value) for item in message.status[0].values if item.key == 'listeners')
+        listeners = sum(int(item.value) for item in message.status[0].values if item.key == 'listeners')
+        self.heard.append((listeners, sum(self.count_publishers(topic) > 0 for topic in self.wanted)))
 
     def close(self) -> None:
         """Finish the bag under its name and end the node."""
