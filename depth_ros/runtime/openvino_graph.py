@@ -14,9 +14,9 @@ class OpenVinoGraph:
     """Runs one ONNX file with fixed threads, in float32 or, where the processor multiplies in it, bfloat16."""
 
     def __init__(self, path: Path, threads: int = 0, precision: str = 'fp32') -> None:
-        """Open `path`; `threads` 0 means all cores but one, `precision` is fp32, or bf16 if the processor multiplies in it:
+        """Open `path`; `threads` 0 means all cores but one, `precision` is fp32 or bf16.
 
-        where it does not, OpenVINO 2026.4 damages the memory of the process.
+        Ask for bf16 only where the processor multiplies in it: elsewhere OpenVINO 2026.4 damages the memory of the process.
 
         Raises BackendError with OpenVINO's reason if it cannot, or without openvino.
         """
