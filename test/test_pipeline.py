@@ -1,7 +1,6 @@
 """Opening a stream: the shipped network runs, and what cannot be opened is refused in one sentence."""
 
 import hashlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from depth_ros import Frame, open_stream
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import BackendError, InputError, SettingsError, WeightsError
 from depth_ros.families import load_family
-from depth_ros.pipeline import needed_bytes, open_live
+from depth_ros.pipeline import needed_bytes
 from depth_ros.settings import build
 from test.families.tiny import settings_of, write
 
@@ -45,40 +44,6 @@ def test_the_backend_that_was_chosen_is_named_and_why_it_is_not_a_better_one(tmp
     with pytest.raises(BackendError) as error:
         open_stream(backend='tensorrt')
     assert f'not tensorrt: {error.value}' == info['backend_note']
-
-
-def test_openvino_says_what_onnx_runtime_says_and_is_refused_where_it_does_not(monkeypatch, tmp_path):
-    pytest.importorskip('openvino', reason='OpenVINO is not installed: pip install openvino')
-    from depth_ros.runtime import cpu, openvino_graph, probe
-
-    maps = {}
-    for backend in ('onnx', 'openvino'):
-        stream = open_stream(backend=backend)
-        maps[backend] = np.stack([depth.map for frame in pictures(4) for depth in stream.push(frame)])
-        assert stream.info['backend'] == backend
-    assert np.abs(maps['openvino'] - maps['onnx']).max() < 1e-3 * maps['onnx'].std()
-
-    (tmp_path / 'cpuinfo').write_text('flags : avx512_bf16')
-    monkeypatch.setattr(cpu, 'CPUINFO', tmp_path / 'cpuinfo')
-    monkeypatch.setitem(openvino_graph.FORMATS, 'bf16', 'f32')    # a processor that only imitates it may crash
-    monkeypatch.setitem(probe.RMS_LIMIT, 'bf16', -1.0)
-    assert open_stream(backend='openvino').info['backend_note'].startswith('fp32; step in bf16: disparity: rms ')
-    monkeypatch.setitem(probe.RMS_LIMIT, 'fp32', -1.0)
-    with pytest.raises(BackendError, match='OpenVINO says something else than ONNX Runtime .* set backend to onnx'):
-        open_stream(backend='openvino')
-    warnings: list[str] = []
-    stream, _ = open_live(build({'backend': 'openvino'}), print, warnings.append)
-    assert stream.info['backend'] == 'onnx' and 'not openvino: OpenVINO says something else' in stream.info['backend_note']
-    assert len(warnings) == 1
-
-
-def test_without_openvino_a_camera_is_served_by_the_next_backend(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'openvino', None)
-    with pytest.raises(BackendError, match="openvino is needed here; install it with: pip install 'depth_ros.openvino.'"):
-        open_stream(backend='openvino')
-    warnings: list[str] = []
-    stream, _ = open_live(build({'backend': 'openvino'}), print, warnings.append)
-    assert stream.info['backend'] == 'onnx' and warnings[0].startswith('onnx serves, not openvino: openvino is needed here')
 
 
 def test_two_streams_of_the_same_pictures_give_the_same_bytes_and_threads_do_not_matter():
