@@ -16,7 +16,7 @@ def test_the_machine_is_described_down_to_the_versions():
 
 def test_memory_that_was_given_back_still_counts_in_the_peak():
     before_mb = memory_mb()
-    held = np.ones(40_000_000, np.uint8)
-    assert memory_mb() > before_mb + 35
+    held = np.ones(400_000_000, np.uint8)    # much, for the system may take back other pages meanwhile
+    assert memory_mb() > before_mb + 200
     del held
-    assert memory_mb() < before_mb + 20 and memory_mb(peak=True) > before_mb + 35
+    assert memory_mb() < before_mb + 200 and memory_mb(peak=True) > before_mb + 200
