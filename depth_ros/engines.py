@@ -47,10 +47,11 @@ def _by_openvino(family: Family, settings: Settings, size: tuple[int, int],
     Raises BackendError where they never do.
     """
     refusals: list[str] = []
+    references = {name: OnnxGraph(file.path, settings.threads) for name, file in family.graphs.items()}
     formats = ['bf16'] * bool(bf16_units() and settings.model.precision == 'auto') + ['fp32']
     for precision in formats:
         graphs = {name: OpenVinoGraph(file.path, settings.threads, precision) for name, file in family.graphs.items()}
-        both = {name: Compared(graph, OnnxGraph(graph.path, settings.threads)) for name, graph in graphs.items()}
+        both = {name: Compared(graph, references[name]) for name, graph in graphs.items()}
         run_on_clip(family, both, size, [length])
         refused = [f'{name} in {precision}: {said}' for name, pair in both.items() if (said := pair.refusal(precision))]
         if not refused:

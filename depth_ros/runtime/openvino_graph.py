@@ -1,6 +1,8 @@
 """A graph run by OpenVINO on the CPU."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,17 +28,13 @@ class OpenVinoGraph:
             raise BackendError(str(error)) from error
         options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': FORMATS[precision],
                    'INFERENCE_NUM_THREADS': cores(threads)}
-        self.path = path
         try:
             self.model = openvino.Core().compile_model(str(path), 'CPU', options)
         except RuntimeError as error:
             said = [line for line in str(error).splitlines() if line.strip() and not line.startswith('Exception from')]
             raise BackendError(f'OpenVINO cannot run {path.name}: {said[0] if said else error}') from error
         self.request = self.model.create_infer_request()
-        self.inputs = {item.any_name: [dim.get_length() if dim.is_static else str(dim) for dim in item.partial_shape]
-                       for item in self.model.inputs}
-        self.outputs = {item.any_name: [dim.get_length() if dim.is_static else str(dim) for dim in item.partial_shape]
-                        for item in self.model.outputs}
+        self.inputs, self.outputs = _shapes(self.model.inputs), _shapes(self.model.outputs)
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return every output by name. Raises InputError for other names or shapes, which OpenVINO would read beyond."""
@@ -47,3 +45,9 @@ class OpenVinoGraph:
                 raise InputError(f'{name} of the network is {shape}, given was {list(found)}; export it at that size')
         outputs = self.request.infer(inputs)
         return {name: np.array(outputs[name]) for name in self.outputs}
+
+
+def _shapes(tensors: Iterable[Any]) -> dict[str, list[Any]]:
+    """Return {name: shape} of a network's inputs or outputs, with words for the sides that are open."""
+    return {tensor.any_name: [side.get_length() if side.is_static else str(side) for side in tensor.partial_shape]
+            for tensor in tensors}
