@@ -63,12 +63,38 @@ class CameraSettings:
 class MetricSettings:
     """Where metres come from."""
 
-    source: str = option('family', 'family: metres only from a metric network; fixed: inverse depth [1/m] = scale * '
-                         'disparity + shift (for a log-depth network: log(1 + depth) = scale * map + shift).',
-                         choices=('family', 'fixed'))
-    scale: float = option(1.0, 'For the source fixed: inverse depth per unit of disparity [1/m].', low=1e-9, high=1e9,
-                          live=True)
+    source: str = option('none', 'What brings metres to a network that has none. none; range: LiDAR points or a depth image; '
+                         'camera_height: the ground seen from a known height; odometry: the way between pictures; family: a '
+                         'slow metric network beside the fast one; fixed: scale and shift are known. A metric network needs '
+                         'none.', choices=('none', 'range', 'camera_height', 'odometry', 'family', 'fixed'))
+    scale: float = option(1.0, 'For the source fixed: inverse depth per unit of disparity [1/m]; for a log-depth network '
+                          'log(1 + depth) per unit.', low=1e-9, high=1e9, live=True)
     shift: float = option(0.0, 'For the source fixed: inverse depth at disparity 0 [1/m].', low=-1e3, high=1e3, live=True)
+    tolerance_s: float = option(0.05, 'A measurement serves the picture nearest in time, if it is at most so far away [s].',
+                                low=0.0, high=10.0)
+    extrinsic: str = option('', 'Where the sensor of the metric source sits, seen from the camera: "x,y,z,qx,qy,qz,qw" in m '
+                            '(its pose in the optical frame), or a YAML file with them; empty: from /tf_static.')
+    range_min_m: float = option(0.1, 'For the source range: nearer measurements are left out [m].', low=0.0, high=1e3)
+    range_max_m: float = option(100.0, 'For the source range: farther ones are left out [m].', low=0.1, high=1e5)
+    height_m: float = option(0.0, 'For the source camera_height: height of the camera over the ground [m]; it has to be '
+                             'given.', low=0.0, high=1e3)
+    gravity: str = option('parameter', 'For the source camera_height, where down is known from; parameter: pitch and roll; '
+                          'imu: the topic imu; tf: the vertical axis of metric.base_frame.',
+                          choices=('parameter', 'imu', 'tf'))
+    pitch_deg: float = option(0.0, 'How far the camera looks down [degrees].', low=-89.0, high=89.0)
+    roll_deg: float = option(0.0, 'How far the camera is turned clockwise about its axis [degrees].', low=-180.0, high=180.0)
+    base_frame: str = option('base_link', 'For gravity from tf: a frame whose z axis points up.')
+    odometry: str = option('topic', 'For the source odometry; topic: nav_msgs/Odometry on odometry; tf: the way of the camera '
+                           'in metric.odom_frame.', choices=('topic', 'tf'))
+    odom_frame: str = option('odom', 'For odometry from tf: the frame that the camera moves in.')
+    family: str = option('depthvlm', 'For the source family: the metric network that is asked now and then.')
+    weights: str = option('', 'For the source family: its weights, as the setting weights.')
+    every_s: float = option(5.0, 'For the source family: time between two questions, by the stamps [s].', low=0.0, high=3600.0)
+    timeout_s: float = option(2.0, 'So long without a fix that fits, and the scale is lost [s]; the source family has '
+                              'twice metric.every_s more.', low=0.1, high=3600.0, live=True)
+    on_lost: str = option('hold', 'hold: keep the last scale for metric.hold_s, with a warning; stop: no metres at once.',
+                          choices=('hold', 'stop'), live=True)
+    hold_s: float = option(5.0, 'So long a lost scale is kept [s].', low=0.0, high=3600.0, live=True)
     min_depth_m: float = option(0.05, 'Nearer metric depth becomes NaN [m].', low=0.0, high=1e3, live=True)
     max_depth_m: float = option(100.0, 'Farther metric depth becomes NaN [m].', low=0.1, high=1e5, live=True)
 
@@ -84,6 +110,14 @@ class CloudSettings:
     max_depth_m: float = option(20.0, 'Drop farther points [m].', low=0.1, high=1e5, live=True)
     edge_ratio: float = option(0.08, 'Drop points whose depth jumps by more than this share to a neighbour on both '
                                'sides of the ray; 0 keeps all.', low=0.0, high=10.0, live=True)
+
+
+@dataclass(frozen=True)
+class PoseSettings:
+    """The way of the camera."""
+
+    from_pictures: bool = option(False, 'Where depth is in metres, find the way of the camera from tracked corners; for '
+                                 'networks that predict no translation.')
 
 
 @dataclass(frozen=True)
@@ -119,6 +153,7 @@ class Settings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     metric: MetricSettings = field(default_factory=MetricSettings)
     cloud: CloudSettings = field(default_factory=CloudSettings)
+    pose: PoseSettings = field(default_factory=PoseSettings)
     node: NodeSettings = field(default_factory=NodeSettings)
 
 

@@ -6,6 +6,7 @@ from enum import Enum
 import numpy as np
 
 from depth_ros.core.camera import Camera
+from depth_ros.core.measurement import Measurement
 
 
 class Quantity(Enum):
@@ -34,6 +35,7 @@ class Frame:
     stamp_ns: int                   # of the exposure, never of "now"
     camera: Camera | None = None    # None: uncalibrated
     frame_id: str = ''              # optical frame: x right, y down, z forward
+    measured: tuple[Measurement, ...] = ()    # what came since the frame before, oldest first
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,21 @@ class Clip:
     rgb: np.ndarray                  # (T, h, w, 3), uint8 or float32 in 0..1, as the family's `shrink` made it
     indices: tuple[int, ...]         # their positions in the segment: of a frame that comes again, work can be kept
     camera: Camera | None = None     # of these pictures at network size; None: uncalibrated
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """How the stream's scale hangs on metres. In the space of the map's quantity: metric value = scale * map + shift."""
+
+    state: str = 'none'          # none (no source, or metres come without one), converging, locked, lost
+    scale: float = 1.0
+    shift: float = 0.0
+    residual: float = 0.0        # median relative error of the depth of what was measured, at the last fix
+    inliers: float = 0.0         # share of the points that agree with it
+    points: int = 0              # that were used
+    age_s: float = 0.0           # of the last fix, by the stamps
+    uncertainty: float = 0.0     # standard deviation of the depth over the depth, from scale and shift alone
+    reason: str = ''             # why it is not locked, or what is wrong with the newest measurement
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,7 @@ class DepthFrame:
     depth_m: np.ndarray | None = None        # (H, W) float32 metres along Z, NaN where invalid; only if metric
     confidence: np.ndarray | None = None     # (H, W) float32, 0..1
     T_world_cam: np.ndarray | None = None    # (4, 4) float64; world = first camera of the segment, stream's unit
+    T_metric_cam: np.ndarray | None = None   # (4, 4) float64, m; world = camera where the metres began; only if metric
     embedding: np.ndarray | None = None      # (D,) float32
     K: np.ndarray | None = None              # (3, 3) float64 px, as the network sees it in the picture alone
     scale: float = 1.0                       # map = scale * network output + shift
@@ -63,6 +81,7 @@ class DepthFrame:
     residual: float = 0.0                    # relative misfit of the last fit, 0 = perfect
     held: bool = False                       # the last fit was refused, scale and shift are those before it
     segment: int = 0                         # increments where one scale ends (cut, reset)
+    anchor: Anchor = Anchor()                # where the metres of `depth_m` come from, or why there are none
 
     @property
     def stamp_ns(self) -> int:
