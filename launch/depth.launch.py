@@ -18,6 +18,12 @@ from launch_ros.parameter_descriptions import ParameterValue
 ARGUMENTS = (
     ('image_topic', 'image_raw', 'Topic of the pictures.'),
     ('camera_info_topic', '', 'Topic of the calibration; empty: camera_info beside the pictures.'),
+    ('metric_source', '', 'What brings metres (parameter metric.source): range, camera_height, odometry, family or fixed.'),
+    ('range_topic', '', 'For the source range: LiDAR (PointCloud2) or depth image. Empty: range.'),
+    ('range_info_topic', '', 'Calibration of that depth image; empty: camera_info beside it.'),
+    ('odometry_topic', '', 'For the source odometry: nav_msgs/Odometry. Empty: odometry.'),
+    ('imu_topic', '', 'For the source camera_height, with metric.gravity imu. Empty: imu.'),
+    ('camera_height', '', 'For the source camera_height: over the ground [m] (parameter metric.height_m).'),
     ('cameras', '', 'Names of several cameras, e.g. "left right": a node for each, in one process, topics below its name.'),
     ('namespace', '', 'Namespace of the node.'),
     ('name', 'depth_node', 'Name of the node; its outputs are below it.'),
@@ -31,9 +37,11 @@ ARGUMENTS = (
     ('rviz', 'false', 'true: start rviz2 too.'),
     ('log_level', 'info', 'debug, info, warn, error or fatal.'),
 )
-PARAMETERS = {'family': 'family', 'weights': 'weights', 'backend': 'backend', 'image_transport': 'node.image_transport',
+PARAMETERS = {'family': 'family', 'weights': 'weights', 'backend': 'backend', 'metric_source': 'metric.source',
+              'camera_height': 'metric.height_m', 'image_transport': 'node.image_transport',
               'use_sim_time': 'use_sim_time', 'autostart': 'node.autostart'}
 SWITCHES = ('use_sim_time', 'autostart')
+NUMBERS = ('camera_height',)
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -56,7 +64,7 @@ def start(context: LaunchContext) -> list[Node]:
         remappings=[(f'{name}:{topic}' if cameras else topic, to) for name in topics for topic, to in topics[name].items()])
     first, image = next(iter(topics)), next(iter(topics.values()))['image']
     # Our display file has the names of a node with the default arguments.
-    shown = ('preview', 'points', 'relative/points')
+    shown = ('preview', 'points', 'relative/points', 'pose', 'path')
     renamed = [(f'/depth_node/{topic}', f'{namespace}/{first}/{topic}') for topic in shown]
     display = Node(
         package='rviz2', executable='rviz2', name='rviz2',
@@ -69,13 +77,22 @@ def inputs(given: dict[str, str], prefix: str) -> dict[str, str]:
     """Return {name in the node: topic} of what a node listens to, with the `prefix` of one camera of many."""
     image, info = (topic.lstrip('/') if prefix else topic for topic in (given['image_topic'], given['camera_info_topic']))
     image = prefix + image.removesuffix('/compressed')
-    beside = '/'.join([*image.split('/')[:-1], 'camera_info'])
-    return {'image': image, 'image/compressed': f'{image}/compressed', 'camera_info': prefix + info if info else beside}
+    topics = {'image': image, 'image/compressed': f'{image}/compressed',
+              'camera_info': prefix + info if info else beside(image)}
+    # What measures beside the camera: below its name, too, but for a full name, which all cameras share.
+    sensors = {'range': given['range_topic'], 'range/camera_info': given['range_info_topic'] or beside(given['range_topic']),
+               'odometry': given['odometry_topic'], 'imu': given['imu_topic']}
+    return topics | {name: topic if topic.startswith('/') else prefix + topic for name, topic in sensors.items() if topic}
+
+
+def beside(topic: str) -> str:
+    """Return the topic camera_info in the namespace of `topic`, '' for ''."""
+    return '/'.join([*topic.split('/')[:-1], 'camera_info']) if topic else ''
 
 
 def typed(name: str, value: str) -> bool | ParameterValue:
     # Without a type, a file named 12 would become a number.
-    return is_true(name, value) if name in SWITCHES else ParameterValue(value, value_type=str)
+    return is_true(name, value) if name in SWITCHES else ParameterValue(value, value_type=float if name in NUMBERS else str)
 
 
 def is_true(name: str, value: str) -> bool:

@@ -12,7 +12,8 @@ import pytest
 from depth_ros.settings import options
 
 PATH = Path(__file__).parents[2] / 'launch' / 'depth.launch.py'
-ARGUMENTS = {'image_topic', 'camera_info_topic', 'cameras', 'namespace', 'name', 'params_file', 'family', 'weights',
+ARGUMENTS = {'image_topic', 'camera_info_topic', 'metric_source', 'range_topic', 'range_info_topic', 'odometry_topic',
+             'imu_topic', 'camera_height', 'cameras', 'namespace', 'name', 'params_file', 'family', 'weights',
              'backend', 'image_transport', 'use_sim_time', 'autostart', 'rviz', 'log_level'}
 
 
@@ -37,6 +38,8 @@ def test_arguments_set_parameters_that_exist() -> None:
     assert set(constant('PARAMETERS').values()) - set(known) == {'use_sim_time'}
     assert {name for name, parameter in constant('PARAMETERS').items()
             if parameter not in known or known[parameter].type is bool} == set(constant('SWITCHES'))
+    assert {name for name, parameter in constant('PARAMETERS').items()
+            if parameter in known and known[parameter].type is float} == set(constant('NUMBERS'))
 
 
 @pytest.fixture
@@ -61,28 +64,56 @@ def test_the_display_starts_on_request_only(started: Any) -> None:
     assert [node.node_package for node in started(rviz='true')] == ['depth_ros', 'rviz2']
 
 
-def test_every_camera_has_a_node_for_its_own_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+class Value:
+    """Stands in for ParameterValue."""
+
+    def __new__(cls, value: str, value_type: type) -> Any:
+        return value_type(value)
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that gives the nodes as they would be started, without `launch`."""
     stand_in = SimpleNamespace(
         LaunchContext=None, LaunchDescription=None, DeclareLaunchArgument=None, OpaqueFunction=None, Node=SimpleNamespace,
-        ParameterValue=SimpleNamespace, get_package_share_directory=lambda name: '/share',
+        ParameterValue=Value, get_package_share_directory=lambda name: '/share',
         LaunchConfiguration=lambda name: SimpleNamespace(perform=lambda context: context[name]))
     for name in ('launch', 'launch.actions', 'launch.substitutions', 'launch_ros.actions', 'ament_index_python.packages',
                  'launch_ros.parameter_descriptions'):
         monkeypatch.setitem(sys.modules, name, stand_in)
     module = runpy.run_path(str(PATH))
     defaults = {name: default for name, default, _ in module['ARGUMENTS']}
-    node, display = module['start'](defaults | {'cameras': 'left right', 'namespace': 'car', 'rviz': 'true'})
+    return lambda **given: module['start'](defaults | given)
+
+
+def test_every_camera_has_a_node_for_its_own_topics(planned: Any) -> None:
+    node, display = planned(cameras='left right', namespace='car', rviz='true')
     assert node.name is None and node.arguments[:4] == ['--names', 'left', 'right', '--ros-args']
     assert ('left:image', 'left/image_raw') in node.remappings
     assert ('right:camera_info', 'right/camera_info') in node.remappings
     assert ('/image_raw', '/car/left/image_raw') in display.remappings
     assert ('/depth_node/points', '/car/left/points') in display.remappings
-    node, = module['start'](defaults | {'cameras': 'left', 'image_topic': '/color/image',
-                                        'camera_info_topic': '/color/info'})
+    node, = planned(cameras='left', image_topic='/color/image', camera_info_topic='/color/info')
     assert {('left:image', 'left/color/image'), ('left:camera_info', 'left/color/info')} < set(node.remappings)
-    node, = module['start'](defaults | {'image_topic': '/front/image_raw/compressed'})
+    node, = planned(image_topic='/front/image_raw/compressed')
     assert node.name == 'depth_node' and ('image', '/front/image_raw') in node.remappings
     assert ('camera_info', '/front/camera_info') in node.remappings
+
+
+def test_what_measures_is_where_it_was_said_to_be(planned: Any) -> None:
+    node, = planned(metric_source='range', range_topic='/lidar/points', camera_height='1.65')
+    assert {('range', '/lidar/points'), ('range/camera_info', '/lidar/camera_info')} < set(node.remappings)
+    assert not {'odometry', 'imu'} & {name for name, _ in node.remappings}    # their own names then
+    assert node.parameters == [{'metric.source': 'range', 'metric.height_m': 1.65}]
+    node, = planned(range_topic='tof/image', range_info_topic='tof/info', odometry_topic='odom', imu_topic='imu/data')
+    assert {('range', 'tof/image'), ('range/camera_info', 'tof/info'), ('odometry', 'odom'),
+            ('imu', 'imu/data')} < set(node.remappings)
+
+
+def test_cameras_share_what_measures_by_its_full_name_only(planned: Any) -> None:
+    node, = planned(cameras='left right', range_topic='tof/image', odometry_topic='/odom')
+    assert {('left:range', 'left/tof/image'), ('right:range/camera_info', 'right/tof/camera_info'),
+            ('left:odometry', '/odom'), ('right:odometry', '/odom')} < set(node.remappings)
 
 
 def test_a_switch_is_true_or_false(started: Any) -> None:
