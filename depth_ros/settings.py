@@ -63,7 +63,7 @@ class CameraSettings:
 class MetricSettings:
     """Where metres come from."""
 
-    source: str = option('none', 'What brings metres to a network that has none. none; range: LiDAR points or a depth image; '
+    source: str = option('none', 'What brings metres to a network that has none. none; range: LiDAR or a depth image; '
                          'camera_height: the ground seen from a known height; odometry: the way between pictures; family: a '
                          'slow metric network beside the fast one; fixed: scale and shift are known. A metric network needs '
                          'none.', choices=('none', 'range', 'camera_height', 'odometry', 'family', 'fixed'))
@@ -84,12 +84,13 @@ class MetricSettings:
     pitch_deg: float = option(0.0, 'How far the camera looks down [degrees].', low=-89.0, high=89.0)
     roll_deg: float = option(0.0, 'How far the camera is turned clockwise about its axis [degrees].', low=-180.0, high=180.0)
     base_frame: str = option('base_link', 'For gravity from tf: a frame whose z axis points up.')
-    odometry: str = option('topic', 'For the source odometry; topic: nav_msgs/Odometry on odometry; tf: the way of the camera '
-                           'in metric.odom_frame.', choices=('topic', 'tf'))
+    odometry: str = option('topic', 'For the source odometry; topic: nav_msgs/Odometry on odometry; tf: the way of the '
+                           'camera in metric.odom_frame.', choices=('topic', 'tf'))
     odom_frame: str = option('odom', 'For odometry from tf: the frame that the camera moves in.')
     family: str = option('depthvlm', 'For the source family: the metric network that is asked now and then.')
     weights: str = option('', 'For the source family: its weights, as the setting weights.')
-    every_s: float = option(5.0, 'For the source family: time between two questions, by the stamps [s].', low=0.0, high=3600.0)
+    every_s: float = option(5.0, 'For the source family: time between two questions, by the stamps [s].', low=0.0,
+                            high=3600.0)
     timeout_s: float = option(2.0, 'So long without a fix that fits, and the scale is lost [s]; the source family has '
                               'twice metric.every_s more.', low=0.1, high=3600.0, live=True)
     on_lost: str = option('hold', 'hold: keep the last scale for metric.hold_s, with a warning; stop: no metres at once.',
@@ -131,6 +132,8 @@ class NodeSettings:
                                      'with the very stamp of the picture.', choices=('latest', 'exact'))
     build_engines: bool = option(True, 'Build TensorRT engines that are missing, beside the running node; false: use those '
                                  'that `depth_ros build-engine` has built.')
+    publish_tf: bool = option(False, 'Publish depth_ros_world -> frame of the camera on /tf, while its way is known in '
+                              'metres. A frame has one parent: not for a camera that already has one. Needs tf2_ros.')
     diagnostics_period_s: float = option(1.0, 'Time between two messages on /diagnostics [s].', low=0.1, high=60.0)
 
 

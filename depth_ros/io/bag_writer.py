@@ -77,7 +77,7 @@ class DepthBag:
         topics = ['relative/image'] if relative else ['depth/image', 'depth/camera_info']
         if self.points and self.messages.cloud_due(depth.stamp_ns, self.settings.rate_hz):
             topics.append('relative/points' if relative else 'points')
-        return [*topics, 'confidence', 'pose', 'pose_embedding']
+        return [*topics, 'alignment', 'confidence', 'pose', 'pose_embedding']
 
     def _connection(self, topic: str, msgtype: str) -> Any:
         if topic not in self.connections:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,12 @@ def describe(depth: DepthFrame) -> dict[str, Any]:
     return {'index': depth.index, 'stamp_ns': depth.stamp_ns, 'file': f'map_{depth.index:06d}.npy',
             'depth_m_file': f'depth_m_{depth.index:06d}.npy' if metric else None,
             'quantity': depth.quantity.value,
-            **{name: value if math.isfinite(value) else None
-               for name, value in (('scale', depth.scale), ('shift', depth.shift), ('residual', depth.residual))},
-            'held': depth.held, 'segment': depth.segment,
-            'K': None if depth.camera is None else depth.camera.K.tolist(),
-            'K_predicted': None if depth.K is None else depth.K.tolist(),
-            'T_world_cam': None if depth.T_world_cam is None else depth.T_world_cam.tolist()}
+            **_finite({'scale': depth.scale, 'shift': depth.shift, 'residual': depth.residual}),
+            'held': depth.held, 'segment': depth.segment, 'anchor': _finite(asdict(depth.anchor)),
+            **{name: None if matrix is None else matrix.tolist()
+               for name, matrix in (('K', depth.camera and depth.camera.K), ('K_predicted', depth.K),
+                                    ('T_world_cam', depth.T_world_cam), ('T_metric_cam', depth.T_metric_cam))}}
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()}

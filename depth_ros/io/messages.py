@@ -1,7 +1,7 @@
 """Message classes as plain records, so that one builder serves rclpy's classes and those of recorded bags alike."""
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache, partial
 from typing import Any
@@ -9,12 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-WORLD_FRAME = 'depth_ros_world'    # frame_id of a predicted pose: the first camera of the segment, in the stream's unit
+# frame_id of a pose, by its unit: metres from where they began, or the stream's own from where the segment began.
+METRIC_WORLD, UNSCALED_WORLD = 'depth_ros_world', 'depth_ros_world_unscaled'
 
 PACKAGES = {'Time': 'builtin_interfaces', 'Header': 'std_msgs', 'Image': 'sensor_msgs', 'CameraInfo': 'sensor_msgs',
             'RegionOfInterest': 'sensor_msgs', 'PointCloud2': 'sensor_msgs', 'PointField': 'sensor_msgs',
             'PoseStamped': 'geometry_msgs', 'Pose': 'geometry_msgs', 'Point': 'geometry_msgs',
-            'Quaternion': 'geometry_msgs'}
+            'Quaternion': 'geometry_msgs', 'Path': 'nav_msgs', 'DiagnosticArray': 'diagnostic_msgs',
+            'DiagnosticStatus': 'diagnostic_msgs', 'KeyValue': 'diagnostic_msgs'}
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class MessageTypes:
     Pose: Any
     Point: Any
     Quaternion: Any
+    Path: Any
+    DiagnosticArray: Any
+    DiagnosticStatus: Any
+    KeyValue: Any
     payload: Callable[[np.ndarray], Any]              # any array -> what `data` wants
     floats: Callable[[Sequence[float]], Any]          # numbers -> what a float64 array field wants
 
@@ -82,6 +88,14 @@ def make_header(types: MessageTypes, stamp: int, frame_id: str) -> Any:
     """Return a header with `stamp` in nanoseconds."""
     sec, nanosec = divmod(stamp, 1_000_000_000)
     return types.Header(stamp=types.Time(sec=sec, nanosec=nanosec), frame_id=frame_id)
+
+
+def status_message(types: MessageTypes, header: Any, name: str, level: str, message: str, values: Mapping[str, str]) -> Any:
+    """Return a DiagnosticArray with one status; `level` is OK, WARN or ERROR."""
+    said = [types.KeyValue(key=key, value=value) for key, value in values.items()]
+    status = types.DiagnosticStatus(level=getattr(types.DiagnosticStatus, level), name=name, message=message,
+                                    hardware_id='', values=said)
+    return types.DiagnosticArray(header=header, status=[status])
 
 
 def pose_message(types: MessageTypes, header: Any, T_world_cam: np.ndarray) -> Any:

@@ -1,5 +1,6 @@
 """What a depth frame is on the wire: its messages by topic name, the same from the node and in a bag."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -11,22 +12,33 @@ from depth_ros.core.metric import NominalScale
 from depth_ros.io.camera_msg import camera_info_message
 from depth_ros.io.cloud_msg import cloud_message
 from depth_ros.io.image_msg import embedding_message, image_message
-from depth_ros.io.messages import WORLD_FRAME, MessageTypes, make_header, pose_message
+from depth_ros.io.messages import (
+    METRIC_WORLD,
+    UNSCALED_WORLD,
+    MessageTypes,
+    make_header,
+    pose_message,
+    status_message,
+)
 from depth_ros.io.preview import Preview, nearness
 from depth_ros.settings import CloudSettings
 
 PREFIX = '/depth_ros/'    # of our topics in a bag
+PATH_POSES = 1000         # the longest path; one of these takes 4 ms to publish
+LEVELS = {'converging': 'WARN', 'lost': 'ERROR'}    # of the state of an anchor, else OK
 
 Make = Callable[[Any, DepthFrame, CloudSettings], Any]    # header, frame, cloud -> message, None where there is none
 
 
 class DepthMessages:
-    """Makes the messages of depth frames. Remembers the nominal scale, the colours and when a cloud was due."""
+    """Makes the messages of depth frames. Remembers the nominal scale, the colours, the path and when a cloud was due."""
 
     def __init__(self, types: MessageTypes) -> None:
         self.types = types
         self.nominal, self.preview, self.last_slot = NominalScale(), Preview(), -1
         self.points = np.empty((0, 0, 4), np.float32)    # of the last cloud
+        self.poses: deque[Any] = deque(maxlen=PATH_POSES)
+        self.path_end = ('', 0, 0)    # world, segment and index of the newest one
         self.table: dict[str, tuple[Any, Make]] = {    # topic -> class of the message, who makes it
             'depth/image': (types.Image, self._depth),
             'depth/camera_info': (types.CameraInfo, self._camera_info),
@@ -35,7 +47,9 @@ class DepthMessages:
             'relative/points': (types.PointCloud2, self._relative_points),
             'preview': (types.Image, self._preview),
             'confidence': (types.Image, self._confidence),
+            'alignment': (types.DiagnosticArray, self._alignment),
             'pose': (types.PoseStamped, self._pose),
+            'path': (types.Path, self._path),
             'pose_embedding': (types.Image, self._embedding),
         }
 
@@ -83,10 +97,35 @@ class DepthMessages:
     def _confidence(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
         return None if depth.confidence is None else image_message(self.types, header, depth.confidence, '32FC1')
 
-    def _pose(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
-        if depth.T_world_cam is None:
+    def _alignment(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
+        anchor = depth.anchor
+        values = {**anchor_values(depth), 'segment': str(depth.segment)}
+        return status_message(self.types, header, 'alignment', LEVELS.get(anchor.state, 'OK'),
+                              anchor.reason or anchor.state, values)
+
+    def _pose(self, _: Any, depth: DepthFrame, __: CloudSettings) -> Any:
+        T, world = (depth.T_world_cam, UNSCALED_WORLD) if depth.T_metric_cam is None else (depth.T_metric_cam, METRIC_WORLD)
+        return None if T is None else pose_message(self.types, make_header(self.types, depth.stamp_ns, world), T)
+
+    def _path(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
+        """Return the way since somebody asks for each frame's, on one scale in one world."""
+        pose = self._pose(header, depth, settings)
+        if pose is None:
             return None
-        return pose_message(self.types, make_header(self.types, depth.stamp_ns, WORLD_FRAME), depth.T_world_cam)
+        end = (pose.header.frame_id, depth.segment, depth.index)
+        if end != (*self.path_end[:2], self.path_end[2] + 1):
+            self.poses.clear()
+        self.path_end = end
+        self.poses.append(pose)
+        return self.types.Path(header=pose.header, poses=list(self.poses))
 
     def _embedding(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
         return None if depth.embedding is None else embedding_message(self.types, header, depth.embedding)
+
+
+def anchor_values(depth: DepthFrame) -> dict[str, str]:
+    """Return how the frame's scale hangs on metres, as text."""
+    anchor = depth.anchor
+    numbers = {name: f'{getattr(anchor, name):.9g}' for name in ('scale', 'shift', 'residual', 'inliers', 'points', 'age_s',
+                                                                 'uncertainty')}
+    return {'state': anchor.state, 'metric': str(depth.depth_m is not None).lower(), **numbers}

@@ -63,7 +63,7 @@ def test_the_bag_is_one_file_that_the_mcap_library_reads(tmp_path):
     with path.open('rb') as stream:
         bag = reader.make_reader(stream, validate_crcs=True)
         assert bag.get_header().profile == 'ros2'
-        assert bag.get_summary().statistics.message_count == sum(1 for _ in bag.iter_messages()) == 20
+        assert bag.get_summary().statistics.message_count == sum(1 for _ in bag.iter_messages()) == 25
         assert all(schema.encoding == 'ros2msg' for schema in bag.get_summary().schemas.values())
 
 
@@ -73,9 +73,9 @@ def test_metres_and_only_metres_lie_on_the_depth_topic(tmp_path):
     metric.parent.mkdir()
     write(source, metric, metres=2.0)
     ours = [name for name in topics(relative) if name.startswith('/depth_ros/')]
-    assert ours == ['/depth_ros/relative/image']
+    assert ours == ['/depth_ros/alignment', '/depth_ros/relative/image']
     found = {name: msg for name, _, msg in read_all(metric) if name.startswith('/depth_ros/')}
-    assert sorted(found) == ['/depth_ros/depth/camera_info', '/depth_ros/depth/image']
+    assert sorted(found) == ['/depth_ros/alignment', '/depth_ros/depth/camera_info', '/depth_ros/depth/image']
     depth, info = found['/depth_ros/depth/image'], found['/depth_ros/depth/camera_info']
     assert np.all(depth.data.view(np.float32) == 2) and repr(info.header) == repr(depth.header)
     assert (info.k[0], info.p[5], info.width) == (CAMERA.fx, CAMERA.fy, depth.width)
@@ -95,7 +95,9 @@ def test_what_the_family_gives_besides_is_written_too(tmp_path):
     path = write(source, tmp_path / 'out.mcap', T_world_cam=np.eye(4), embedding=np.arange(3, dtype=np.float32),
                  confidence=np.ones((24, 32), np.float32))
     found = {name.removeprefix('/depth_ros/'): msg for name, _, msg in read_all(path)}
-    assert found['pose'].pose.orientation.w == 1 and found['pose'].header.frame_id == 'depth_ros_world'
+    assert found['pose'].pose.orientation.w == 1 and found['pose'].header.frame_id == 'depth_ros_world_unscaled'
+    status, = found['alignment'].status
+    assert (status.message, found['alignment'].header.frame_id) == ('none', 'cam')
     assert found['pose_embedding'].data.view(np.float32).tolist() == [0, 1, 2]
     assert found['confidence'].encoding == '32FC1'
 
@@ -133,7 +135,7 @@ def test_a_video_has_no_originals(tmp_path):
     bag = DepthBag(tmp_path / 'out.mcap', CloudSettings())
     bag.add(flat(0, Frame(picture(), 0, None, 'cam')), 0)
     bag.close()
-    assert topics(tmp_path / 'out.mcap') == ['/depth_ros/relative/image']
+    assert topics(tmp_path / 'out.mcap') == ['/depth_ros/alignment', '/depth_ros/relative/image']
 
 
 def test_messages_of_an_undefined_type_are_left_out_with_a_note(tmp_path):

@@ -5,7 +5,7 @@ from depth_ros.core.camera import Camera
 from depth_ros.io.camera_msg import camera_info_message
 from depth_ros.io.cloud_msg import cloud_message
 from depth_ros.io.image_msg import embedding_message, image_message
-from depth_ros.io.messages import bag_typestore, make_header, pose_message, recorded_types, stamp_ns
+from depth_ros.io.messages import bag_typestore, make_header, pose_message, recorded_types, stamp_ns, status_message
 
 
 def test_a_stamp_survives_to_the_nanosecond():
@@ -40,6 +40,8 @@ MESSAGES = {
     'cloud': lambda types, header: cloud_message(types, header, np.ones((4, 5, 3), np.float32),
                                                  np.ones((4, 5, 3), np.uint8)),
     'pose': lambda types, header: pose_message(types, header, np.eye(4)),
+    'status': lambda types, header: status_message(types, header, 'alignment', 'ERROR', 'no points', {'state': 'lost'}),
+    'path': lambda types, header: types.Path(header=header, poses=[pose_message(types, header, np.eye(4))] * 2),
     'embedding': lambda types, header: embedding_message(types, header, np.arange(7, dtype=np.float32)),
 }
 
