@@ -90,12 +90,22 @@ def beside(topic: str) -> str:
     return '/'.join([*topic.split('/')[:-1], 'camera_info']) if topic else ''
 
 
-def typed(name: str, value: str) -> bool | ParameterValue:
-    # Without a type, a file named 12 would become a number.
-    return is_true(name, value) if name in SWITCHES else ParameterValue(value, value_type=float if name in NUMBERS else str)
+def typed(name: str, value: str) -> bool | float | ParameterValue:
+    if name in SWITCHES:
+        return is_true(name, value)
+    if name in NUMBERS:
+        return number(name, value)
+    return ParameterValue(value, value_type=str)    # without a type, a file named 12 would become a number
 
 
 def is_true(name: str, value: str) -> bool:
     if value.lower() not in ('true', 'false'):
         raise RuntimeError(f'{name}:={value}: expected true or false')
     return value.lower() == 'true'
+
+
+def number(name: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise RuntimeError(f'{name}:={value}: expected a number') from None

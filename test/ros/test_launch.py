@@ -116,6 +116,8 @@ def test_cameras_share_what_measures_by_its_full_name_only(planned: Any) -> None
             ('left:odometry', '/odom'), ('right:odometry', '/odom')} < set(node.remappings)
 
 
-def test_a_switch_is_true_or_false(started: Any) -> None:
+def test_a_switch_is_true_or_false_and_a_number_is_one(planned: Any) -> None:
     with pytest.raises(RuntimeError, match='expected true or false'):
-        started(autostart='maybe')
+        planned(autostart='maybe')
+    with pytest.raises(RuntimeError, match='camera_height:=1,65: expected a number'):
+        planned(camera_height='1,65')
