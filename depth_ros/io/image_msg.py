@@ -60,13 +60,13 @@ def decode_image(msg: Any) -> np.ndarray:
     if (layout.even and msg.width % 2) or (layout.planes and msg.height % 2):
         raise InputError(f'{msg.encoding} picture of {msg.width}x{msg.height} pixels needs even sizes; '
                          'set the camera to an even size')
-    pixels = _pixels(msg, layout)
+    pixels = stored_pixels(msg, layout)
     if layout.to_rgb is not None:
         pixels = cv2.cvtColor(pixels, layout.to_rgb)
     return pixels if pixels.dtype == np.uint8 else cv2.convertScaleAbs(pixels, alpha=EIGHT_BITS)
 
 
-def _pixels(msg: Any, layout: Layout) -> np.ndarray:
+def stored_pixels(msg: Any, layout: Layout) -> np.ndarray:
     """Return the stored pixels (rows, W, channels) in the machine's byte order, a view wherever possible."""
     dtype = np.dtype(layout.dtype)
     pixel_bytes = layout.channels * dtype.itemsize
