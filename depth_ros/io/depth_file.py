@@ -44,7 +44,7 @@ def describe(depth: DepthFrame) -> dict[str, Any]:
             **_finite({'scale': depth.scale, 'shift': depth.shift, 'residual': depth.residual}),
             'held': depth.held, 'segment': depth.segment, 'anchor': _finite(asdict(depth.anchor)),
             **{name: None if matrix is None else matrix.tolist()
-               for name, matrix in (('K', depth.camera and depth.camera.K), ('K_predicted', depth.K),
+               for name, matrix in (('K', None if depth.camera is None else depth.camera.K), ('K_predicted', depth.K),
                                     ('T_world_cam', depth.T_world_cam), ('T_metric_cam', depth.T_metric_cam))}}
 
 

@@ -21,11 +21,13 @@ from std_srvs.srv import Trigger
 
 from depth_ros.errors import DepthRosError
 from depth_ros.io.camera_msg import parse_intrinsics, read_calibration
+from depth_ros.io.measured import Measurements
 from depth_ros.pipeline import open_live
 from depth_ros.ros import parameters
 from depth_ros.ros.diagnostics import PATIENCE_S, Statistics, WarnOnce, diagnose, report, values
 from depth_ros.ros.outputs import Outputs
 from depth_ros.ros.qos import subscribe
+from depth_ros.ros.sensors import Sensors
 from depth_ros.ros.worker import Worker
 
 
@@ -43,6 +45,7 @@ class DepthNode(LifecycleNode):
         self.phase, self.failure = 'unconfigured', ''
         self.worker: Worker | None = None    # while configured
         self.inputs: list[Subscription] = []    # while active: camera_info, picture
+        self.sensors: Sensors | None = None     # while active
         self.active_since_s = 0.0
         self.statistics, self.warn = Statistics(), WarnOnce(self.get_logger().warning)
         self.publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -67,7 +70,9 @@ class DepthNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for subscription in self.inputs:
             self.destroy_subscription(subscription)
-        self.inputs, self.phase = [], 'inactive'
+        if self.sensors is not None:
+            self.sensors.destroy()
+        self.inputs, self.sensors, self.phase = [], None, 'inactive'
         if self.worker is not None:
             self.worker.stop()
         return TransitionCallbackReturn.SUCCESS
@@ -103,10 +108,12 @@ class DepthNode(LifecycleNode):
             read_calibration(settings.camera.file)
         if settings.camera.fx_fy_cx_cy:
             parse_intrinsics(settings.camera.fx_fy_cx_cy)
+        measurements = Measurements(settings.metric)
         stream, engines = open_live(settings, self.get_logger().info, self.get_logger().warning)
         self.statistics, self.warn = Statistics(), WarnOnce(self.get_logger().warning)
-        outputs = Outputs(self, stream.family, stream.info, self.warn)
-        self.worker = Worker(stream, engines, outputs, self.statistics, self.warn, lambda: parameters.read(self))
+        outputs = Outputs(self, stream.family, stream.info, self.warn, settings)
+        self.worker = Worker(stream, engines, measurements, outputs, self.statistics, self.warn,
+                             lambda: parameters.read(self))
         self.phase = 'inactive'
         self.get_logger().info(f'configured: {", ".join(f"{key} {value}" for key, value in stream.info.items())}')
 
@@ -114,7 +121,8 @@ class DepthNode(LifecycleNode):
         assert self.worker is not None
         settings, worker = parameters.read(self).node, self.worker
         topic, kind = ('image', Image) if settings.image_transport == 'raw' else ('image/compressed', CompressedImage)
-        # In this order the executor takes what came together: the camera_info before its picture.
+        # In this order the executor takes what came together: what was measured and the camera_info before the picture.
+        self.sensors = Sensors(self, worker.measurements.kinds, worker.on_measured, self.warn)
         self.inputs = [subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn),
                        subscribe(self, kind, topic, worker.on_image, self.warn)]
         worker.start(exact=settings.camera_info_policy == 'exact')
@@ -131,14 +139,20 @@ class DepthNode(LifecycleNode):
     def _report(self) -> None:
         """Publish /diagnostics, and warn of what has not come by now."""
         listeners = self.worker.outputs.listeners() if self.worker else 0
+        missing = self.sensors.problem() if self.sensors else ''
+        if missing:
+            self.warn(missing)
         if self.phase == 'active' and time.monotonic() - self.active_since_s > PATIENCE_S:
             self._warn_of_silence()
-        level, message = diagnose(self.phase, self.failure, self.statistics, listeners)
-        now, info = self.get_clock().now(), dict(self.worker.stream.info) if self.worker else {}
+        level, message = diagnose(self.phase, self.failure, self.statistics, listeners, missing)
+        now, info = self.get_clock().now(), {}
+        if self.worker:
+            info = {**self.worker.stream.info, 'metric_source': self.worker.measurements.settings.source}
         said = values(self.statistics, info, now.nanoseconds)
         if (note := info.get('backend_note', '')).startswith('building'):
             message += f', {note}'
         said['listeners'] = str(listeners)
+        said |= self.sensors.rates() if self.sensors else {}
         self.publisher.publish(report(now.to_msg(), self.get_fully_qualified_name(), level, message, said))
 
     def _warn_of_silence(self) -> None:

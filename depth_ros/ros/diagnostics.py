@@ -11,6 +11,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from depth_ros.core.frame import DepthFrame
+from depth_ros.io.topics import anchor_values
 
 RATE_SPAN_S = 5.0        # rates are means over this time
 SILENCE_S = 3.0          # so long without a picture is worth an error
@@ -92,8 +93,8 @@ class Statistics:
         self.newest, self.problem = depth, ''
 
 
-def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int) -> tuple[bytes, str]:
-    """Return the level and one line that says how the node is."""
+def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int, missing: str = '') -> tuple[bytes, str]:
+    """Return the level and one line that says how the node is; `missing`: what its metric source does not get."""
     if failure:
         return DiagnosticStatus.ERROR, f'{phase}: {failure}'
     if phase != 'active':
@@ -105,9 +106,19 @@ def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int) -
         return DiagnosticStatus.ERROR, f'no pictures for {silence_s:.0f} s'
     if statistics.problem:
         return DiagnosticStatus.ERROR, statistics.problem
-    if statistics.camera_problem:
-        return DiagnosticStatus.WARN, statistics.camera_problem
+    if listeners and statistics.newest and statistics.newest.anchor.state in ('converging', 'lost'):
+        return _of_metres(statistics.newest, missing)
+    if missing or statistics.camera_problem:
+        return DiagnosticStatus.WARN, missing or statistics.camera_problem
     return DiagnosticStatus.OK, 'running' if listeners else 'idle: nobody subscribes to a result'
+
+
+def _of_metres(depth: DepthFrame, missing: str) -> tuple[bytes, str]:
+    """Return the level and the line of a frame whose metres are not, or no longer, sure."""
+    anchor, held = depth.anchor, depth.depth_m is not None
+    level = DiagnosticStatus.ERROR if anchor.state == 'lost' and not held else DiagnosticStatus.WARN
+    reason = missing or anchor.reason or 'not enough was measured yet'
+    return level, f'metres {anchor.state}{", the last scale is held" * (anchor.state == "lost" and held)}: {reason}'
 
 
 def values(statistics: Statistics, info: Mapping[str, str], now_ns: int) -> dict[str, str]:
@@ -135,6 +146,8 @@ def _of_frame(depth: DepthFrame, now_ns: int) -> dict[str, str]:
         # A clock behind the stamps is one that has not started, or not the clock of this recording.
         'age_s': f'{age_s:.3f}' if age_s >= 0 else 'unknown: the clock is behind the stamps (use_sim_time?)',
         'quantity': depth.quantity.value, 'metric': str(depth.depth_m is not None).lower(),
+        **{f'metric_{name}': value for name, value in anchor_values(depth).items() if name != 'metric'},
+        'metric_reason': depth.anchor.reason,
         'scale': f'{depth.scale:.6g}', 'shift': f'{depth.shift:.6g}', 'residual': f'{depth.residual:.4g}',
         'segment': str(depth.segment), 'calibrated': str(depth.camera is not None).lower()}
 

@@ -5,7 +5,14 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
@@ -15,9 +22,16 @@ except ImportError:    # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 
-def subscribe(node: Node, kind: type, topic: str, callback: Callable[[Any], None],
-              warn: Callable[[str], None]) -> Subscription:
-    """Return a subscription that takes the newest message from any publisher, reliable or not."""
+# Durability too: a bag that is played gives /tf_static as no latched topic unless it is told to.
+OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+
+
+def subscribe(node: Node, kind: type, topic: str, callback: Callable[[Any], None], warn: Callable[[str], None], *,
+              depth: int = 1, latched: bool = False) -> Subscription:
+    """Return a subscription that takes the newest `depth` messages from any publisher, reliable or not.
+
+    `latched`: it also gets what reliable, latched publishers sent before, and hears only such.
+    """
     name = node.resolve_topic_name(topic)
 
     def explain(event: Any) -> None:
@@ -26,10 +40,12 @@ def subscribe(node: Node, kind: type, topic: str, callback: Callable[[Any], None
              f'parameter qos_overrides.{name}.subscription.{policy}, or set it to what the publisher offers '
              f'(ros2 topic info -v {name})')
 
+    asked = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL) if latched else (
+        ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
     return node.create_subscription(
-        kind, topic, callback, _profile(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE, depth=1),
+        kind, topic, callback, _profile(*asked, depth=depth),
         event_callbacks=SubscriptionEventCallbacks(incompatible_qos=explain),
-        qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        qos_overriding_options=QoSOverridingOptions(OVERRIDABLE))
 
 
 def advertise(node: Node, kind: type, topic: str, warn: Callable[[str], None], *, latched: bool = False) -> Publisher:

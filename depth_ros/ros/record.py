@@ -22,7 +22,8 @@ from depth_ros.ros.play import IMAGE, INFO
 
 DEPTH_TOPICS: dict[str, type] = {
     'depth/image': Image, 'depth/camera_info': CameraInfo, 'points': PointCloud2, 'relative/image': Image,
-    'relative/points': PointCloud2, 'preview': Image, 'confidence': Image, 'pose': PoseStamped, 'pose_embedding': Image}
+    'relative/points': PointCloud2, 'preview': Image, 'confidence': Image, 'pose': PoseStamped, 'pose_embedding': Image,
+    'alignment': DiagnosticArray}
 
 
 @contextmanager

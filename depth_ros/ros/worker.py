@@ -4,17 +4,19 @@ import threading
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import DepthFrame, Frame
+from depth_ros.core.measurement import Measurement
 from depth_ros.core.stream import DepthStream
 from depth_ros.errors import DepthRosError, InputError
 from depth_ros.io.camera_msg import camera_from_info, camera_from_settings
 from depth_ros.io.image_msg import decode_compressed, decode_image
+from depth_ros.io.measured import Measurements
 from depth_ros.io.messages import stamp_ns
 from depth_ros.ros.diagnostics import Statistics
 from depth_ros.ros.inbox import Mailbox, Pairing, Picture
@@ -33,10 +35,10 @@ NOT_CALIBRATED = 'camera_info says that the camera is not calibrated (K[0] = 0);
 class Worker:
     """Turns pictures into published depth, one at a time, always the newest."""
 
-    def __init__(self, stream: DepthStream, engines: 'LiveEngines', outputs: Outputs, statistics: Statistics,
-                 warn: Callable[[str], None], read_settings: Callable[[], Settings]) -> None:
+    def __init__(self, stream: DepthStream, engines: 'LiveEngines', measurements: Measurements, outputs: Outputs,
+                 statistics: Statistics, warn: Callable[[str], None], read_settings: Callable[[], Settings]) -> None:
         self.stream, self.engines, self.outputs, self.statistics = stream, engines, outputs, statistics
-        self.warn, self.read_settings = warn, read_settings
+        self.measurements, self.warn, self.read_settings = measurements, warn, read_settings
         self.stated_camera = lru_cache(maxsize=4)(camera_from_settings)    # it may read a file
         self.pairing, self.mailbox, self.thread = Pairing(exact=False), Mailbox(), threading.Thread()
         self.reset_wanted = False                 # set by another thread, done before the next picture
@@ -46,6 +48,7 @@ class Worker:
     def start(self, exact: bool) -> None:
         """Start the thread; `exact`: a picture takes only the camera_info with its own stamp."""
         self.pairing, self.mailbox = Pairing(exact), Mailbox()
+        self.measurements.reset()
         self.engines.start()
         self.thread = threading.Thread(target=self._run, name='depth_worker', daemon=True)
         self.thread.start()
@@ -66,6 +69,10 @@ class Worker:
     def on_camera_info(self, info: CameraInfo) -> None:
         """Take a camera_info from the executor."""
         self._offer(self.pairing.info(info))
+
+    def on_measured(self, kind: str, message: Any) -> None:
+        """Take a message of the metric source from the executor; it is read with the next picture."""
+        self.measurements.add(kind, message)
 
     def _offer(self, pictures: list[Picture]) -> None:
         for picture in pictures:
@@ -92,10 +99,20 @@ class Worker:
         if stamp == self.last_stamp_ns:
             raise InputError(f'two pictures have the same stamp, {stamp} ns; the camera driver must stamp each picture')
         rgb = (decode_compressed if isinstance(message, CompressedImage) else decode_image)(message)
+        if self.reset_wanted or stamp < self.last_stamp_ns:
+            self.measurements.reset()
         self.last_stamp_ns = stamp
         camera = self._camera(picture, rgb, settings)
         self.statistics.seconds['decode'] = time.monotonic() - began_s
-        return Frame(rgb, stamp, camera, message.header.frame_id)
+        return Frame(rgb, stamp, camera, message.header.frame_id, self._measured(stamp, message.header.frame_id, camera))
+
+    def _measured(self, stamp: int, frame_id: str, camera: Camera | None) -> tuple[Measurement, ...]:
+        began_s = time.monotonic()
+        measured = self.measurements.take(stamp, frame_id, camera)
+        for note in self.measurements.notes:
+            self.warn(note)
+        self.statistics.seconds['measure'] = time.monotonic() - began_s
+        return measured
 
     def _camera(self, picture: Picture, rgb: np.ndarray, settings: Settings) -> Camera | None:
         """Return the camera of this picture; None, with the reason on record, where there is no usable calibration."""

@@ -17,7 +17,7 @@ from depth_ros.core.frame import DepthFrame, Frame, Quantity
 from depth_ros.families.family import Family, SizeRule
 from depth_ros.io import topics
 from depth_ros.ros.outputs import Outputs
-from depth_ros.settings import CloudSettings
+from depth_ros.settings import CloudSettings, Settings
 from test.ros.rig import wait
 
 FAMILY = Family('posing', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(6, 8)), infer=lambda *_: (None, None),
@@ -56,7 +56,7 @@ def depth_frame(stamp_ns: int = 1_500_000_000, **values: Any) -> DepthFrame:
 
 
 def test_a_pose_is_that_of_the_camera_in_its_own_world(node: Any) -> None:
-    outputs = Outputs(node, FAMILY, {}, print)
+    outputs = Outputs(node, FAMILY, {}, print, Settings())
     heard = listen(node, PoseStamped, 'pose', outputs)
     T_world_cam = np.eye(4)
     T_world_cam[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]    # a quarter turn about z
@@ -71,7 +71,7 @@ def test_a_pose_is_that_of_the_camera_in_its_own_world(node: Any) -> None:
 
 
 def test_an_embedding_is_a_row_of_floats_with_the_header_of_the_depth(node: Any) -> None:
-    outputs = Outputs(node, FAMILY, {}, print)
+    outputs = Outputs(node, FAMILY, {}, print, Settings())
     heard = listen(node, Image, 'pose_embedding', outputs)
     outputs.publish(depth_frame(embedding=np.array([1, 2, 3], np.float32)), CloudSettings())
     message = spin_until(node, heard)
@@ -80,7 +80,7 @@ def test_an_embedding_is_a_row_of_floats_with_the_header_of_the_depth(node: Any)
 
 
 def test_who_comes_late_still_learns_what_an_embedding_is(node: Any) -> None:
-    outputs = Outputs(node, FAMILY, {'weights_sha256': 'abc'}, print)
+    outputs = Outputs(node, FAMILY, {'weights_sha256': 'abc'}, print, Settings())
     heard = listen(node, String, 'pose_embedding/info', outputs, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     said = json.loads(spin_until(node, heard).data)
     assert said == {'family': 'posing', 'dimension': 3, 'meaning': 'how the camera moves', 'weights_sha256': 'abc'}
@@ -91,7 +91,7 @@ def test_what_nobody_listens_to_is_not_made(node: Any, monkeypatch: pytest.Monke
         raise AssertionError('made')
 
     monkeypatch.setattr(topics, 'make_cloud', fail)
-    outputs = Outputs(node, FAMILY, {}, print)
+    outputs = Outputs(node, FAMILY, {}, print, Settings())
     every_frame = CloudSettings(rate_hz=0.0)
     listen(node, Image, 'preview', outputs)
     outputs.publish(depth_frame(), every_frame)
@@ -101,7 +101,7 @@ def test_what_nobody_listens_to_is_not_made(node: Any, monkeypatch: pytest.Monke
 
 
 def test_the_cloud_comes_at_its_own_rate_by_the_stamps(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs, made = Outputs(node, FAMILY, {}, print), []
+    outputs, made = Outputs(node, FAMILY, {}, print, Settings()), []
     listen(node, PointCloud2, 'relative/points', outputs)
     monkeypatch.setattr(outputs.messages, 'make', lambda topic, *_: made.append(topic))
     for index in range(300):

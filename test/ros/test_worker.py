@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from depth_ros.core.frame import DepthFrame, Frame, Quantity
+from depth_ros.io.measured import Measurements
 from depth_ros.ros.diagnostics import Statistics, WarnOnce
 from depth_ros.ros.worker import Worker
-from depth_ros.settings import Settings
+from depth_ros.settings import MetricSettings, Settings
 from test.ros.rig import camera_info, grey_picture, image, wait
 
 
@@ -35,7 +36,8 @@ def test_a_failing_inference_costs_one_picture_and_a_new_segment() -> None:
                                    node=SimpleNamespace(context=SimpleNamespace(ok=lambda: True)))
     stream, statistics = FailingStream(), Statistics()
     engines: Any = SimpleNamespace(start=lambda: None, stop=lambda: None)
-    worker = Worker(stream, engines, outputs, statistics, WarnOnce(log.append), Settings)    # type: ignore[arg-type]
+    worker = Worker(stream, engines, Measurements(MetricSettings()), outputs, statistics,    # type: ignore[arg-type]
+                    WarnOnce(log.append), Settings)
     worker.start(exact=False)
     worker.on_camera_info(camera_info(0))
     for count in range(1, 5):
