@@ -72,7 +72,7 @@ class Measurements:
     def take(self, stamp: int, frame_id: str, camera: Camera | None) -> tuple[Measurement, ...]:
         """Return what came since the last call and is not newer than a picture, oldest first, seen from its camera.
 
-        The picture has the `stamp` [ns], the optical frame `frame_id` and the `camera`, if it is calibrated. What is newer by
+        The picture has the `stamp` [ns], the optical frame `frame_id` and the `camera`, if calibrated. What is newer by
         more than metric.tolerance_s waits for later pictures, and so does, a while, what needs a transform that is not known
         yet. A message that cannot be used comes as a measurement with a `problem`.
         """
