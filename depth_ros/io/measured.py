@@ -275,17 +275,15 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _pose_in(content: Any) -> list[float]:
-    """Return x, y, z, qx, qy, qz, qw of the first mapping that holds them."""
+    """Return x, y, z, qx, qy, qz, qw of the first mapping that holds them, or nothing."""
     if isinstance(content, Mapping):
         if {*'xyz', 'qx', 'qy', 'qz', 'qw'} <= set(content):
             return [float(content[name]) for name in (*'xyz', 'qx', 'qy', 'qz', 'qw')]
         for place, turn in (('translation', 'rotation'), ('position', 'orientation')):
             if {place, turn} <= set(content):
                 return [float(content[place][name]) for name in 'xyz'] + [float(content[turn][name]) for name in 'xyzw']
-        for part in content.values():
-            if isinstance(part, Mapping):
-                return _pose_in(part)
-    raise KeyError('no pose in it')
+        return next(filter(None, map(_pose_in, content.values())), [])
+    return []
 
 
 def _drain(queue: deque[Any]) -> list[Any]:

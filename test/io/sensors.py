@@ -12,8 +12,8 @@ OPTICAL = (-0.5, 0.5, -0.5, 0.5)    # of an optical frame (z forward) in a body'
 DATATYPES = {'i1': 1, 'u1': 2, 'i2': 3, 'u2': 4, 'i4': 5, 'u4': 6, 'f4': 7, 'f8': 8}
 
 
-def of(name: str, **values: Any) -> Any:
-    return bag_typestore().types[name](**values)
+def of(kind: str, /, **values: Any) -> Any:
+    return bag_typestore().types[kind](**values)
 
 
 def head(stamp: int, frame_id: str) -> Any:
@@ -73,7 +73,8 @@ def odometry(stamp: int, xyz: Any = (0, 0, 0), turn: Any = UPRIGHT, frame_id: st
               twist=of('geometry_msgs/msg/TwistWithCovariance', twist=still, covariance=none))
 
 
-def imu(stamp: int, acceleration: Any = (0, 0, 9.81), turn: Any = UPRIGHT, known: bool = False, frame_id: str = 'imu') -> Any:
+def imu(stamp: int, acceleration: Any = (0, 0, 9.81), turn: Any = UPRIGHT, known: bool = False,
+        frame_id: str = 'imu') -> Any:
     """Return an Imu; `known`: it has an orientation."""
     covariance = np.zeros(9)
     return of('sensor_msgs/msg/Imu', header=head(stamp, frame_id), orientation=place(turn=turn)['turn'],

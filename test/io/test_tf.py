@@ -79,7 +79,8 @@ def test_a_loop_is_refused_and_the_rest_stands():
     assert moved(grown, 'a', 'c', (0, 0, 0)) == pytest.approx([2, 0, 0])
 
 
-@pytest.mark.parametrize(('xyz', 'turn'), [((np.nan, 0, 0), (0, 0, 0, 1)), ((0, 0, 0), (0, 0, 0, 0)), ((0, 0, 0), (2, 0, 0, 1))])
+@pytest.mark.parametrize(('xyz', 'turn'), [
+    ((np.nan, 0, 0), (0, 0, 0, 1)), ((0, 0, 0), (0, 0, 0, 0)), ((0, 0, 0), (2, 0, 0, 1))])
 def test_what_is_no_pose_is_refused(xyz, turn):
     with pytest.raises(InputError, match="from 'b' to 'a' is no pose"):
         tree(transform('a', 'b', 0, xyz, turn))
