@@ -84,8 +84,13 @@ class Sensors:
             if 'range' in self.subscriptions:
                 self.node.destroy_subscription(self.subscriptions.pop('range'))
                 self.warn(f'{self.topics["range"]} is published as {usable[0]} now, it was {self.range_type}')
-            self.range_type = usable[0]
-            self._subscribe('range', self.range_type)
+            try:
+                self._subscribe('range', usable[0])
+                self.range_type = usable[0]
+                self.mismatches.pop('range', None)
+            except Exception as error:    # as long as another node of this process hears it with the other type
+                self.mismatches['range'] = (f'{self.topics["range"]} cannot be heard as {usable[0]} ({error}); restart the '
+                                            'node if this stays')
 
     def _subscribe(self, kind: str, message_type: str) -> None:
         package, _, name = message_type.split('/')
