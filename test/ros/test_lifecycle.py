@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_a_node_that_cannot_configure_says_why_and_waits(tmp_path: Path) -> None
         assert re.search(r'\[ERROR\].*cannot configure: .*/nowhere/net\.yaml', rig.process.log)
         assert 'Traceback' not in rig.process.log
         assert not rig.change_state(Transition.TRANSITION_CONFIGURE)    # still not, but it may be tried again
+
+
+@pytest.mark.skipif(find_spec('tf2_ros') is not None, reason='tf2_ros is installed')
+def test_transforms_are_not_promised_where_tf2_ros_is_missing(networks: dict[str, Path], tmp_path: Path) -> None:
+    with Rig('transforms', tmp_path, weights=networks['relative'], node__publish_tf=True) as rig:
+        status = rig.status(lambda values, status: status.level == DiagnosticStatus.ERROR)
+        assert re.search('node.publish_tf needs tf2_ros; install ros-.*-tf2-ros or set it to false$', status.message)
+        assert rig.state() == 'unconfigured'
+        assert rig.set_parameter('node.publish_tf', False).successful
+        assert rig.change_state(Transition.TRANSITION_CONFIGURE)
 
 
 @pytest.mark.parametrize(('given', 'said'), [

@@ -1,13 +1,17 @@
 """The publishers alone, for frames that no shipped network gives yet."""
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
@@ -17,7 +21,7 @@ from depth_ros.core.frame import DepthFrame, Frame, Quantity
 from depth_ros.families.family import Family, SizeRule
 from depth_ros.io import topics
 from depth_ros.ros.outputs import Outputs
-from depth_ros.settings import CloudSettings, Settings
+from depth_ros.settings import CloudSettings, Settings, build
 from test.ros.rig import wait
 
 FAMILY = Family('posing', Quantity.DISPARITY_AFFINE, SizeRule(fixed=(6, 8)), infer=lambda *_: (None, None),
@@ -67,7 +71,51 @@ def test_a_pose_is_that_of_the_camera_in_its_own_world(node: Any) -> None:
     assert (p.x, p.y, p.z) == (1, 2, 3)
     assert (q.x, q.y, q.z, q.w) == pytest.approx((0, 0, 0.5 ** 0.5, 0.5 ** 0.5))
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1, 500_000_000)
-    assert message.header.frame_id not in ('', 'optical', 'odom', 'map')
+    assert message.header.frame_id == 'depth_ros_world_unscaled'
+
+
+def test_a_path_goes_out_while_somebody_subscribes(node: Any) -> None:
+    outputs = Outputs(node, FAMILY, {}, print, Settings())
+    heard = listen(node, Path, 'path', outputs)
+    for index in range(3):
+        outputs.publish(replace(depth_frame(T_metric_cam=np.eye(4)), index=index), CloudSettings())
+    message = spin_until(node, heard)
+    assert (len(message.poses), message.header.frame_id) == (3, 'depth_ros_world')
+
+
+def test_a_pose_is_on_offer_where_the_network_or_the_pictures_give_one(node: Any) -> None:
+    still, walking = replace(FAMILY, gives_pose=False), build({'pose.from_pictures': True})
+    for family, settings, offered in ((FAMILY, Settings(), True), (still, Settings(), False), (still, walking, True)):
+        outputs = Outputs(node, family, {}, print, settings)
+        assert {'pose', 'path'} <= set(outputs.publishers) if offered else not {'pose', 'path'} & set(outputs.publishers)
+        outputs.destroy()
+
+
+class BroadcasterStandIn:
+    """Stands in for tf2_ros.TransformBroadcaster, which no wheel brings; keeps what it was to send."""
+
+    def __init__(self, node: Any) -> None:
+        self.pub_tf, self.sent = node.create_publisher(String, '/tf', 1), []
+
+    def sendTransform(self, transform: Any) -> None:    # noqa: N802
+        self.sent.append(transform)
+
+
+def test_the_camera_hangs_on_the_world_in_tf_while_its_way_is_in_metres(node: Any,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'tf2_ros', SimpleNamespace(TransformBroadcaster=BroadcasterStandIn))
+    outputs = Outputs(node, FAMILY, {}, print, build({'node.publish_tf': True}))
+    assert outputs.listeners() == 1    # /tf itself
+    T_metric_cam = np.eye(4)
+    T_metric_cam[:3, 3] = 1, 2, 3
+    outputs.publish(depth_frame(T_metric_cam=T_metric_cam), CloudSettings())
+    outputs.publish(depth_frame(T_world_cam=T_metric_cam), CloudSettings())    # in no unit: not for /tf
+    sent, = outputs.broadcaster.sent
+    at, turn = sent.transform.translation, sent.transform.rotation
+    assert (sent.header.frame_id, sent.child_frame_id) == ('depth_ros_world', 'optical')
+    assert (sent.header.stamp.sec, at.x, at.y, at.z, turn.w) == (1, 1, 2, 3, 1)
+    outputs.destroy()
+    assert not node.count_publishers('/tf')
 
 
 def test_an_embedding_is_a_row_of_floats_with_the_header_of_the_depth(node: Any) -> None:
