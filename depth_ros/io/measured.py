@@ -155,13 +155,12 @@ class Measurements:
             points = depth_points(message, self._range_camera(message, frame_id, camera), *limits)
         else:
             points = cloud_points(message, *limits)
-        if not np.array_equal(T, np.eye(4, dtype=np.float32)):
-            points = points @ T[:3, :3].T + T[:3, 3]
-        before = points[points[:, 2] > 0]
+        before = thin(np.flatnonzero(points @ T[2, :3] > -T[2, 3]))
         if not len(before):
             raise InputError(f'none of {len(points)} range points lies before the camera; check where the range sensor sits '
                              '(/tf_static or metric.extrinsic)')
-        return thin(before)
+        seen: np.ndarray = points[before] @ T[:3, :3].T + T[:3, 3]
+        return seen
 
     def _range_camera(self, image: Any, frame_id: str, camera: Camera | None) -> Camera:
         """Return the camera of a depth image: its own, else that of the picture if they are registered."""

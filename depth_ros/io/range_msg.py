@@ -41,8 +41,10 @@ def cloud_points(msg: Any, near_m: float, far_m: float) -> np.ndarray:
                          f'and row_step {msg.row_step}, which do not fit its fields; correct its driver')
     layout = np.dtype({'names': list('xyz'), 'formats': formats, 'offsets': offsets, 'itemsize': end})
     stored = np.ndarray((msg.height, msg.width), layout, data, strides=(row_step, msg.point_step))
-    points = np.stack([stored[name].ravel().astype(np.float32) for name in 'xyz'], axis=1)
-    return _between(points, np.linalg.norm(points, axis=1), near_m, far_m, 'the cloud', 'points')
+    x, y, z = (stored[name].ravel().astype(np.float32) for name in 'xyz')
+    with np.errstate(invalid='ignore', over='ignore'):
+        kept = _between(np.sqrt(x * x + y * y + z * z), near_m, far_m, 'the cloud', 'points')
+    return np.stack([x[kept], y[kept], z[kept]], axis=1)
 
 
 def depth_points(msg: Any, camera: Camera, near_m: float, far_m: float) -> np.ndarray:
@@ -52,13 +54,16 @@ def depth_points(msg: Any, camera: Camera, near_m: float, far_m: float) -> np.nd
     """
     dtype, unit = DEPTHS[msg.encoding]
     stored = stored_pixels(msg, Layout(dtype=dtype))[..., 0]
-    depth = stored.astype(np.float32) * np.float32(unit)
+    depth = stored.astype(np.float32).ravel()
     if dtype is np.uint16:
-        depth[stored == NO_DEPTH] = 0
-    rows = np.concatenate([rays(camera), np.ones((*depth.shape, 1), np.float32)], axis=2)
-    with np.errstate(invalid='ignore', over='ignore'):
-        points = (rows * depth[..., None]).reshape(-1, 3)
-    return thin(_between(points, points[:, 2], near_m, far_m, 'the depth image', 'pixels'))
+        depth[depth == NO_DEPTH] = 0
+    if unit != 1:
+        depth *= np.float32(unit)
+    kept = thin(_between(depth, near_m, far_m, 'the depth image', 'pixels'))
+    points = np.ones((len(kept), 3), np.float32)
+    points[:, :2] = rays(camera).reshape(-1, 2)[kept]
+    points *= depth[kept, None]
+    return points[np.isfinite(points).all(axis=1)]    # there are pixels that no ray of the lens meets
 
 
 def check_encoding(msg: Any) -> None:
@@ -69,19 +74,19 @@ def check_encoding(msg: Any) -> None:
                          '32FC1 (m)')
 
 
-def thin(points: np.ndarray) -> np.ndarray:
-    """Return at most 20 000 of (N, 3) points, evenly over their order; the same ones every time."""
-    if len(points) <= MOST:
-        return points
-    return points[np.arange(MOST) * len(points) // MOST]
+def thin(indices: np.ndarray) -> np.ndarray:
+    """Return at most 20 000 of (N) indices, evenly over their order; the same ones every time."""
+    return indices if len(indices) <= MOST else indices[np.arange(MOST) * len(indices) // MOST]
 
 
-def _between(points: np.ndarray, distance: np.ndarray, near_m: float, far_m: float, name: str, what: str) -> np.ndarray:
-    there = np.isfinite(points).all(axis=1) & (distance > 0)
-    if not there.any():
-        raise InputError(f'{name} has {len(points)} {what} and not one valid distance; check that the sensor sees anything')
-    kept = there & (distance >= near_m) & (distance <= far_m)
-    if not kept.any():
-        raise InputError(f'{name} has distances of {distance[there].min():.3g} to {distance[there].max():.3g} m, none '
-                         f'between metric.range_min_m={near_m:g} and metric.range_max_m={far_m:g}')
-    return points[kept]
+def _between(distance: np.ndarray, near_m: float, far_m: float, name: str, what: str) -> np.ndarray:
+    """Return the indices of those distances (N) m that are within the limits. Raises InputError if none is."""
+    kept = np.flatnonzero((distance >= max(near_m, 1e-6)) & (distance <= far_m))    # NaN is neither
+    if not len(kept):
+        there = distance[(distance > 0) & np.isfinite(distance)]
+        if not len(there):
+            raise InputError(f'{name} has {len(distance)} {what} and not one valid distance; check that the sensor sees '
+                             'anything')
+        raise InputError(f'{name} has distances of {there.min():.3g} to {there.max():.3g} m, none between '
+                         f'metric.range_min_m={near_m:g} and metric.range_max_m={far_m:g}')
+    return kept
