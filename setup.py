@@ -20,6 +20,7 @@ setup(
         (SHARE, ['package.xml']),
         (f'{SHARE}/launch', glob('launch/*.launch.py')),
         (f'{SHARE}/config', glob('config/*.*')),
+        (f'{SHARE}/config/recipes', glob('config/recipes/*')),
     ],
     zip_safe=False,
     install_requires=[

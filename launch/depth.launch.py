@@ -42,6 +42,7 @@ PARAMETERS = {'family': 'family', 'weights': 'weights', 'backend': 'backend', 'm
               'use_sim_time': 'use_sim_time', 'autostart': 'node.autostart'}
 SWITCHES = ('use_sim_time', 'autostart')
 NUMBERS = ('camera_height',)
+SHOWN = ('preview', 'points', 'relative/points', 'pose', 'path')    # in config/depth.rviz, of a node with the default name
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -63,9 +64,7 @@ def start(context: LaunchContext) -> list[Node]:
         arguments=[*(['--names', *cameras] if cameras else []), '--ros-args', '--log-level', given['log_level']],
         remappings=[(f'{name}:{topic}' if cameras else topic, to) for name in topics for topic, to in topics[name].items()])
     first, image = next(iter(topics)), next(iter(topics.values()))['image']
-    # Our display file has the names of a node with the default arguments.
-    shown = ('preview', 'points', 'relative/points', 'pose', 'path')
-    renamed = [(f'/depth_node/{topic}', f'{namespace}/{first}/{topic}') for topic in shown]
+    renamed = [(f'/depth_node/{topic}', f'{namespace}/{first}/{topic}') for topic in SHOWN]
     display = Node(
         package='rviz2', executable='rviz2', name='rviz2',
         arguments=['-d', str(Path(get_package_share_directory('depth_ros'), 'config', 'depth.rviz'))],

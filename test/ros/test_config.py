@@ -1,5 +1,6 @@
 """The files that are installed beside the node: parameters and the display."""
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,24 @@ def test_a_value_is_given_as_the_type_of_the_setting() -> None:
     assert {name: type(value) for name, value in given.items()} == {name: type(item.default) for name, item in options()}
 
 
+def displays() -> list[dict[str, Any]]:
+    return yaml.safe_load((CONFIG / 'depth.rviz').read_text())['Visualization Manager']['Displays']
+
+
+def test_the_display_shows_picture_depth_cloud_and_pose_and_the_launch_file_renames_what_it_shows() -> None:
+    shown = {display['Topic']['Value']: display['Class'].split('/')[1] for display in displays() if display['Enabled']}
+    assert shown == {'/image_raw': 'Image', '/depth_node/preview': 'Image', '/depth_node/relative/points': 'PointCloud2',
+                     '/depth_node/pose': 'Pose', '/depth_node/path': 'Path'}
+    launched = ast.parse((CONFIG.parent / 'launch' / 'depth.launch.py').read_text()).body
+    renamed, = (ast.literal_eval(item.value) for item in launched
+                if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == 'SHOWN')
+    topics = {display['Topic']['Value'] for display in displays()}
+    assert topics == {'/image_raw', *(f'/depth_node/{topic}' for topic in renamed)}
+
+
 def test_the_display_shows_topics_that_exist_as_they_are_published() -> None:
-    displays = yaml.safe_load((CONFIG / 'depth.rviz').read_text())['Visualization Manager']['Displays']
     published = {f'/depth_node/{topic}' for topic in DepthMessages(message_types()).table}
-    for display in displays:
+    for display in displays():
         topic = display['Topic']
         is_input = topic['Value'] == '/image_raw'
         assert is_input or topic['Value'] in published

@@ -40,7 +40,7 @@ def installed(workspace: Path) -> Path:
 
 def test_colcon_puts_every_file_where_ros_looks_for_it(installed: Path) -> None:
     for name in ('package.xml', 'launch/depth.launch.py', 'config/depth.yaml', 'config/depth.rviz',
-                 'config/fastdds.xml'):
+                 'config/fastdds.xml', 'config/recipes/nav2_local_costmap.yaml'):
         assert (installed / 'share' / 'depth_ros' / name).is_file(), name
     assert (installed / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'depth_ros').is_file()
     assert {path.name for path in (installed / 'lib' / 'depth_ros').iterdir()} == {'depth_node', 'depth_ros'}
