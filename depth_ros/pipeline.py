@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from depth_ros.core.camera import Camera, resize_camera
-from depth_ros.core.frame import Clip
+from depth_ros.core.frame import Clip, Frame
+from depth_ros.core.sources import Ask
 from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
 from depth_ros.engines import build_engines, open_files
@@ -34,12 +37,13 @@ KINDS = {OnnxGraph: 'onnx', OpenVinoGraph: 'openvino', TorchGraph: 'torch', Tens
 SAME_SIZE = 0.05    # relative difference of parameters within which two files are of one size
 
 
-def open_stream(settings: Settings | None = None, *, live: bool = False, **values: Any) -> DepthStream:
+def open_stream(settings: Settings | None = None, *, live: bool = False, in_background: bool = False,
+                **values: Any) -> DepthStream:
     """Return a stream that turns `Frame`s into `DepthFrame`s.
 
     `values` are settings by name, with `__` for the dot (`cloud__stride_px=2`), over `settings` or the defaults. `live`
     takes the family's live windows, which publish each frame as soon as they can; a live stream and a recording
-    processed with `live` give the same bytes.
+    processed with `live` give the same bytes. `in_background` does not wait for the slow network of metric.source=family.
 
     Raises SettingsError, WeightsError or MissingDependency, each with the remedy.
     """
@@ -53,7 +57,45 @@ def open_stream(settings: Settings | None = None, *, live: bool = False, **value
     np.empty(30 << 20, np.uint8)
     if live:    # the first inference allocates and tunes: not while a camera waits
         family.infer(graphs, _black(family, spec.length), None)
-    return DepthStream(family, graphs, spec, settings, info)
+    ask = open_reference(settings, in_background) if settings.metric.source == 'family' else None
+    return DepthStream(family, graphs, spec, settings, info, ask)
+
+
+def open_reference(settings: Settings, in_background: bool) -> Ask:
+    """Return the function that asks the network of metric.source=family for the depth [m] of a picture.
+
+    `in_background`: it is asked in a thread, and answers when it can; else it is waited for. Raises SettingsError if it has
+    no metres, and as `open_stream`.
+    """
+    slow = settings.metric
+    model = replace(settings.model, variant=slow.variant)
+    stream = open_stream(Settings(family=slow.family, weights=slow.weights, threads=settings.threads, model=model), live=True)
+    if not stream.family.quantity.is_metric:
+        raise SettingsError(f'metric.family={slow.family} gives {stream.family.quantity.value}, no metres; set metric.family '
+                            '(and metric.variant or metric.weights) to a metric network, `depth_ros models` lists them')
+
+    def depth_m(frame: Frame) -> np.ndarray:
+        stream.reset()
+        (depth,) = stream.push(frame) + stream.flush()
+        assert depth.depth_m is not None
+        return depth.depth_m
+
+    def ask(frame: Frame) -> 'Future[np.ndarray]':
+        answer: Future[np.ndarray] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(depth_m(frame))
+            except Exception as error:    # whoever reads the answer is told
+                answer.set_exception(error)
+
+        if in_background:    # a daemon: the process need not wait for an answer that nobody reads
+            Thread(target=run, name='metric_family', daemon=True).start()
+        else:
+            run()
+        return answer
+
+    return ask
 
 
 def open_live(settings: Settings, info: Callable[[str], object],
@@ -63,9 +105,9 @@ def open_live(settings: Settings, info: Callable[[str], object],
     Where TensorRT is asked for and cannot serve, or fails later, the next backend does. Raises as `open_stream`.
     """
     try:
-        stream = open_stream(settings, live=True)
+        stream = open_stream(settings, live=True, in_background=True)
     except BackendError as error:
-        stream = open_stream(settings, live=True, backend='onnx')
+        stream = open_stream(settings, live=True, in_background=True, backend='onnx')
         stream.info['backend_note'] = f'not {settings.backend}: {error}'
         warn(f'onnx serves, {stream.info["backend_note"]}')
     family, spec, plain = stream.family, stream.spec, replace(settings, backend='onnx')

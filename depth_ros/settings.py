@@ -89,6 +89,7 @@ class MetricSettings:
     odom_frame: str = option('odom', 'For odometry from tf: the frame that the camera moves in.')
     family: str = option('depthvlm', 'For the source family: the metric network that is asked now and then.')
     weights: str = option('', 'For the source family: its weights, as the setting weights.')
+    variant: str = option('', 'For the source family: its variant, as the setting model.variant.')
     every_s: float = option(5.0, 'For the source family: time between two questions, by the stamps [s].', low=0.0,
                             high=3600.0)
     timeout_s: float = option(2.0, 'So long without a fix that fits, and the scale is lost [s]; the source family has '

@@ -71,7 +71,7 @@ def answer_with_depth(frame: 'Frame', question: str, settings: 'Settings') -> tu
     """
     from depth_ros.core.camera import resize_camera
     from depth_ros.core.frame import Clip, DepthFrame
-    from depth_ros.core.metric import to_depth_m
+    from depth_ros.core.metric import MetricAnchor
     from depth_ros.families import load_family
     from depth_ros.pipeline import open_graphs
 
@@ -83,7 +83,8 @@ def answer_with_depth(frame: 'Frame', question: str, settings: 'Settings') -> tu
     camera = frame.camera and resize_camera(frame.camera, h, w)
     prediction, answer = family.ask(graphs, Clip(family.shrink(frame.rgb, (h, w))[None], (0,), camera), question)
     map = family.enlarge(prediction.maps[0], (height, width))
-    return DepthFrame(0, frame, map, family.quantity, to_depth_m(map, family.quantity, settings.metric)), answer
+    depth_m, anchor = MetricAnchor(family.quantity, None)(frame, map, settings.metric)
+    return DepthFrame(0, frame, map, family.quantity, depth_m, anchor=anchor), answer
 
 
 def write(folder: Path, depth: 'DepthFrame', question: str, answer: str) -> None:

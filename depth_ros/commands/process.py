@@ -89,7 +89,8 @@ def process(
 
         if not opened:
             opened.append(open_stream(settings, live=live))
-        return DepthStream(opened[0].family, opened[0].graphs, opened[0].spec, settings, opened[0].info)
+        first = opened[0]
+        return DepthStream(first.family, first.graphs, first.spec, settings, first.info, first.ask)
 
     with _interruptible() as interrupted, closing(read_ahead(read(jobs, opening), ahead)) as recorded:
         for job, items in groupby(recorded, itemgetter(0)):

@@ -74,12 +74,22 @@ def fit_robustly(source: np.ndarray, target: np.ndarray, symmetric: bool = False
     x, y = x[valid], y[valid]
     if len(x) < FIT_LEAST or _spread(x) <= 1e-6 * np.abs(x).max() or _spread(y) <= 0:
         return None
+    scale, shift, _ = fit_line(x, y, symmetric=symmetric)
+    return Fit(scale, shift, float(np.median(np.abs(scale * x + shift - y)) / _spread(y)))
+
+
+def fit_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | float = 1.0, outlier: float = 3.0,
+             symmetric: bool = False) -> tuple[float, float, np.ndarray]:
+    """Return (scale, shift) of points x, y (N,) that outliers do not move, and what each point counts (N,).
+
+    A misfit of `outlier` times the median costs a point three quarters of its `weight`.
+    """
     scale, shift = _line_of_the_majority(x, y)
     for _ in range(FIT_PASSES):
         miss = np.abs(scale * x + shift - y)
-        weight = 1 / (1 + (miss / (3 * np.median(miss) + 1e-12 * np.abs(y).max())) ** 2) ** 2
-        scale, shift = fit_scale_shift(x, y, weight, symmetric)
-    return Fit(scale, shift, float(np.median(miss) / _spread(y)))
+        counts = weight / (1 + (miss / (outlier * np.median(miss) + 1e-12 * np.abs(y).max())) ** 2) ** 2
+        scale, shift = fit_scale_shift(x, y, counts, symmetric)
+    return scale, shift, counts
 
 
 def fit_as_published(source: np.ndarray, target: np.ndarray, scale_only: bool = False) -> Fit | None:

@@ -109,6 +109,34 @@ def rays(camera: Camera) -> np.ndarray:
     return table
 
 
+def project(points_m: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels u, v (M, 2) float64 and depth (M,) float64 m of those of the points (N, 3) that lie in the picture.
+
+    Points farther from the axis than any ray of the picture are left out before the lens model can fold them into it.
+    """
+    points = np.asarray(points_m, np.float64)
+    points = points[np.isfinite(points).all(axis=1) & (points[:, 2] > 0)]
+    xy = points[:, :2] / points[:, 2:]
+    if camera.is_distorted:
+        widest = np.nanmax(np.abs(rays(camera)), axis=(0, 1))
+        inside = (np.abs(xy) <= widest).all(axis=1)
+        points, xy = points[inside], xy[inside]
+        uv = _distort(xy, camera)
+    else:
+        uv = xy * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    inside = ((uv > -0.5) & (uv < (camera.width - 0.5, camera.height - 0.5))).all(axis=1)
+    return uv[inside], points[inside, 2]
+
+
+def _distort(xy: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return the pixels (N, 2) of directions x/z, y/z (N, 2) through the lens."""
+    if not len(xy):
+        return xy
+    ahead = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)[:, None]
+    lens = cv2.fisheye if camera.distortion_model == 'equidistant' else cv2
+    return lens.projectPoints(ahead, np.zeros(3), np.zeros(3), camera.K, np.array(camera.D))[0].reshape(-1, 2)
+
+
 def _undistort(pixels: np.ndarray, K: np.ndarray, D: np.ndarray) -> np.ndarray:
     # OpenCV's default of 5 iterations misses by half a pixel at the rim of a wide lens
     exact = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-6)

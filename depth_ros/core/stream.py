@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from depth_ros.core.alignment import Aligned, ScaleLock, Stitcher
 from depth_ros.core.camera import rectify, resize_camera, resize_K
 from depth_ros.core.frame import Clip, DepthFrame, Frame
-from depth_ros.core.metric import to_depth_m
+from depth_ros.core.metric import MetricAnchor
 from depth_ros.core.motion import is_cut, thumbnail
 from depth_ros.core.pose import Trajectory
+from depth_ros.core.sources import Ask, open_source
 from depth_ros.core.window import RollingWindow, Window, WindowSpec
 from depth_ros.errors import InputError
 from depth_ros.settings import Settings
@@ -38,12 +40,14 @@ class DepthStream:
     """
 
     def __init__(self, family: 'Family', graphs: Mapping[str, 'Graph'], spec: WindowSpec, settings: Settings,
-                 info: Mapping[str, str] | None = None) -> None:
+                 info: Mapping[str, str] | None = None, ask: Ask | None = None) -> None:
         self.family = family
         self.graphs = graphs
         self.spec = spec
         self.settings = settings
         self.info = dict(info or {})                  # backend, weights and their hash, for diagnostics
+        self.ask = ask                                # the slow network of metric.source=family
+        self.anchor = MetricAnchor(family.quantity, open_source(settings.metric, family.quantity, ask))
         self.resets: Counter[str] = Counter()         # how often a segment ended, by reason
         self.seconds: dict[str, float] = {}           # stage -> time of the last push
         self.segment = 0
@@ -103,6 +107,8 @@ class DepthStream:
         self.stitcher = Stitcher(self.spec, self.settings.alignment, self.segment)
         self.trajectory = Trajectory()
         self.lock = self._make_lock()
+        self.anchor.reset()
+        self.anchored_segment = self.segment
         self.state: Any = None                                   # what the family carries from window to window
         self.first = self.pushed                                 # stream position of the segment's first frame
         self.last = None
@@ -120,7 +126,7 @@ class DepthStream:
             return frame
         with self._timed('rectify'):
             rgb, camera = rectify(frame.rgb, frame.camera)
-        return Frame(rgb, frame.stamp_ns, camera, frame.frame_id)
+        return replace(frame, rgb=rgb, camera=camera)
 
     def _reason_to_start_anew(self, frame: Frame, small: np.ndarray) -> str:
         if self.last is None:
@@ -174,12 +180,16 @@ class DepthStream:
             confidence = prediction.confidence
             confidence = None if confidence is None else self.family.enlarge(confidence[slot], map.shape)
         with self._timed('anchor'):
-            depth_m = to_depth_m(map, self.family.quantity, self.settings.metric)
+            if aligned.segment != self.anchored_segment:
+                self.anchored_segment = aligned.segment
+                self.anchor.reset()
+            depth_m, anchor = self.anchor(item.frame, map, self.settings.metric)
         return DepthFrame(
             index=self.first + aligned.index, frame=item.frame, map=map, quantity=self.family.quantity, depth_m=depth_m,
             confidence=confidence, T_world_cam=T_world_cam, embedding=_at(prediction.embedding, slot),
             K=None if prediction.K is None else resize_K(prediction.K[slot], prediction.maps.shape[1:], map.shape),
-            scale=fit.scale, shift=fit.shift, residual=fit.residual, held=fit.held, segment=aligned.segment)
+            scale=fit.scale, shift=fit.shift, residual=fit.residual, held=fit.held, segment=aligned.segment,
+            anchor=anchor)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

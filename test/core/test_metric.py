@@ -1,53 +1,285 @@
-"""Metres only from a source of metres, and a nominal scale that does not flicker."""
+"""Metres only from a source of metres, only while it fits, and a nominal scale that does not flicker."""
 
 import numpy as np
 import pytest
 
+from depth_ros.core.camera import Camera, rays
 from depth_ros.core.frame import DepthFrame, Frame, Quantity
-from depth_ros.core.metric import NominalScale, to_depth_m
+from depth_ros.core.measurement import Measurement
+from depth_ros.core.metric import MetricAnchor, NominalScale
+from depth_ros.core.sources import RangeSource
 from depth_ros.errors import SettingsError
 from depth_ros.settings import MetricSettings
 
 MAP = np.array([[0.5, 0.0, -1.0, np.nan, 0.001]], np.float32)
-FAMILY = MetricSettings()
+NONE, RANGE = MetricSettings(), MetricSettings(source='range')
+CAMERA = Camera(48, 64, 50, 50, 31.5, 23.5)
+SECOND = 1_000_000_000
+PERIOD = SECOND // 30
+SCALE, SHIFT = 0.5, 0.1    # of the made stream: inverse depth = SCALE * map + SHIFT
+
+
+def picture(map, number=0, measured=(), camera=None):
+    return Frame(np.zeros((*map.shape, 3), np.uint8), SECOND + number * PERIOD, camera, measured=measured)
 
 
 def frame(map, segment=0, quantity=Quantity.DISPARITY_AFFINE):
-    picture = Frame(np.zeros((*map.shape, 3), np.uint8), 0)
-    return DepthFrame(0, picture, map.astype(np.float32), quantity, segment=segment)
+    return DepthFrame(0, picture(map), map.astype(np.float32), quantity, segment=segment)
+
+
+def metres(map, quantity, settings, source=None):
+    return MetricAnchor(quantity, source)(picture(map), map, settings)
+
+
+# --- without correspondences
 
 
 def test_metric_disparity_becomes_depth_and_what_is_not_positive_becomes_nan():
-    depth_m = to_depth_m(MAP, Quantity.DISPARITY_METRIC, FAMILY)
-    assert depth_m[0, 0] == 2 and np.isnan(depth_m[0, 1:]).all()
+    depth_m, anchor = metres(MAP, Quantity.DISPARITY_METRIC, NONE)
+    assert depth_m[0, 0] == 2 and np.isnan(depth_m[0, 1:]).all() and anchor.state == 'locked'
 
 
 def test_metric_depth_out_of_limits_becomes_nan():
-    depth_m = to_depth_m(MAP, Quantity.DEPTH_METRIC, FAMILY)
+    depth_m, _ = metres(MAP, Quantity.DEPTH_METRIC, NONE)
     assert depth_m[0, 0] == 0.5 and np.isnan(depth_m[0, 1:]).all()
 
 
 @pytest.mark.parametrize('quantity', [Quantity.DISPARITY_AFFINE, Quantity.DEPTH_AFFINE, Quantity.LOG_DEPTH_AFFINE])
 def test_relative_maps_have_no_metres(quantity):
-    assert to_depth_m(MAP, quantity, FAMILY) is None
+    depth_m, anchor = metres(MAP, quantity, NONE)
+    assert depth_m is None and anchor.state == 'none'
 
 
 def test_a_fixed_scale_makes_metres_in_the_space_of_the_family():
     fixed = MetricSettings(source='fixed', scale=0.5, shift=0.25)
-    assert to_depth_m(MAP, Quantity.DISPARITY_AFFINE, fixed)[0, 0] == 2.0
-    assert to_depth_m(MAP, Quantity.DEPTH_AFFINE, fixed)[0, 0] == 0.5
-    assert to_depth_m(MAP, Quantity.LOG_DEPTH_AFFINE, fixed)[0, 0] == pytest.approx(np.exp(0.5) - 1)
+    assert metres(MAP, Quantity.DISPARITY_AFFINE, fixed)[0][0, 0] == 2.0
+    assert metres(MAP, Quantity.DEPTH_AFFINE, fixed)[0][0, 0] == 0.5
+    assert metres(MAP, Quantity.LOG_DEPTH_AFFINE, fixed)[0][0, 0] == pytest.approx(np.exp(0.5) - 1)
 
 
 def test_what_is_in_metres_already_takes_no_fixed_scale():
     with pytest.raises(SettingsError, match='depth_metric'):
-        to_depth_m(MAP, Quantity.DEPTH_METRIC, MetricSettings(source='fixed'))
+        metres(MAP, Quantity.DEPTH_METRIC, MetricSettings(source='fixed'))
 
 
 def test_the_map_that_came_is_left_as_it_was():
     before = MAP.copy()
-    to_depth_m(MAP, Quantity.DEPTH_METRIC, FAMILY)
+    metres(MAP, Quantity.DEPTH_METRIC, NONE)
     assert np.array_equal(MAP, before, equal_nan=True)
+
+
+# --- with a range sensor
+
+
+def world(number=0):
+    """Return true depth (48, 64): a slanted floor before a wall, which comes nearer from picture to picture."""
+    depth_m = np.linspace(6, 1.5, 48)[:, None] * np.ones(64)
+    depth_m[:, 40:] = 3.0 - 0.005 * number
+    return depth_m
+
+
+def seen(depth_m, scale=SCALE, shift=SHIFT, noise=0.0):
+    wrong = np.random.default_rng(7).normal(0, noise, depth_m.shape)
+    return ((1 / depth_m - shift) / scale + wrong).astype(np.float32)
+
+
+def scan(depth_m, number, count=60, outliers=0.0, seed=0, factor=1.0, rows=slice(None), columns=slice(None)):
+    """Return what a sensor in the camera's place measures at `count` pixels."""
+    random = np.random.default_rng(seed)
+    inside = np.zeros(depth_m.shape, bool)
+    inside[rows, columns] = True
+    pixels = np.argwhere(inside)[random.choice(int(inside.sum()), count, replace=False)]
+    z = depth_m[tuple(pixels.T)] * factor
+    wrong = random.random(count) < outliers
+    z[wrong] = random.uniform(0.3, 20, int(wrong.sum()))
+    xy = rays(CAMERA)[tuple(pixels.T)]
+    points = np.concatenate([xy * z[:, None], z[:, None]], axis=1).astype(np.float32)
+    return Measurement(SECOND + number * PERIOD, points)
+
+
+class Stream:
+    """A made stream with its anchor."""
+
+    def __init__(self, settings=RANGE, quantity=Quantity.DISPARITY_AFFINE):
+        self.settings, self.number = settings, 0
+        self.anchor = MetricAnchor(quantity, RangeSource(settings))
+
+    def __call__(self, map, *measured):
+        depth_m, anchor = self.anchor(picture(map, self.number, measured, CAMERA), map, self.settings)
+        self.number += 1
+        return depth_m, anchor
+
+    def locked(self, count=3):
+        for number in range(count):
+            result = self(seen(world(number)), scan(world(number), number, seed=number))
+        assert result[1].state == 'locked'
+        return self
+
+
+def test_sixty_points_lock_a_stream_with_the_second_picture_and_its_metres_are_true():
+    stream = Stream()
+    depth_m, anchor = stream(seen(world(0)), scan(world(0), 0))
+    assert depth_m is None and anchor.state == 'converging' and '1 of 2' in anchor.reason
+    depth_m, anchor = stream(seen(world(1)), scan(world(1), 1))
+    assert (anchor.state, anchor.reason, anchor.points) == ('locked', '', 60)
+    assert depth_m == pytest.approx(world(1), rel=0.01)
+    assert (anchor.scale, anchor.shift) == (pytest.approx(SCALE, rel=0.02), pytest.approx(SHIFT, abs=0.01))
+
+
+@pytest.mark.parametrize('count', [40, 400])
+def test_three_outliers_in_ten_do_not_matter(count):
+    stream = Stream()
+    for number in range(6):
+        depth_m, anchor = stream(seen(world(number), noise=0.02), scan(world(number), number, count, 0.3, seed=number))
+    assert anchor.state == 'locked' and anchor.inliers < 0.85
+    assert np.median(np.abs(depth_m / world(5) - 1)) < 0.03
+
+
+@pytest.mark.parametrize(('quantity', 'value'), [(Quantity.LOG_DEPTH_AFFINE, np.log1p), (Quantity.DEPTH_AFFINE, np.asarray)])
+def test_other_families_are_fitted_in_their_own_space(quantity, value):
+    stream = Stream(quantity=quantity)
+    for number in range(3):
+        map = ((value(world(number)) + 2) / 3).astype(np.float32)
+        depth_m, anchor = stream(map, scan(world(number), number, seed=number))
+    assert anchor.state == 'locked' and depth_m == pytest.approx(world(2), rel=0.02)
+
+
+def test_a_sensor_that_stops_loses_the_lock_holds_the_metres_for_a_while_and_then_gives_none():
+    stream = Stream(MetricSettings(source='range', timeout_s=0.5, hold_s=1.0)).locked()
+    story = [stream(seen(world(3))) for _ in range(60)]
+    states = [anchor.state for _, anchor in story]
+    assert states == sorted(states) and states.count('locked') == 15    # locked before lost; half a second of it
+    assert sum(depth_m is not None for depth_m, _ in story) == 45       # and a second of holding
+    assert 'no fix for 2.0 s' in story[-1][1].reason and story[-1][1].age_s == pytest.approx(2.0, abs=0.04)
+
+
+def test_stop_gives_no_metres_once_the_lock_is_lost():
+    stream = Stream(MetricSettings(source='range', timeout_s=0.5, on_lost='stop')).locked()
+    story = [stream(seen(world(3))) for _ in range(40)]
+    assert all((depth_m is None) == (anchor.state == 'lost') for depth_m, anchor in story) and story[-1][0] is None
+
+
+def test_a_sensor_that_comes_back_locks_again():
+    stream = Stream(MetricSettings(source='range', timeout_s=0.1, on_lost='stop')).locked()
+    assert [stream(seen(world(3)))[1].state for _ in range(10)][-1] == 'lost'
+    states = [stream(seen(world(n)), scan(world(n), stream.number, seed=n))[1].state for n in range(3)]
+    assert states[-1] == 'locked'
+
+
+def test_a_source_that_never_measures_says_so():
+    stream = Stream()
+    for _ in range(70):
+        depth_m, anchor = stream(seen(world()))
+    assert depth_m is None and anchor.state == 'converging' and 'nothing has been measured yet' in anchor.reason
+
+
+def test_the_scale_walks_in_small_steps_while_metres_go_out():
+    stream, scales = Stream().locked(10), []
+    for number in range(10, 60):    # the stream's scale slides by 1 % a picture
+        map = seen(world(number), SCALE * 1.01 ** min(number - 10, 30))
+        depth_m, anchor = stream(map, scan(world(number), number, seed=number))
+        scales.append(anchor.scale)
+    assert np.max(np.abs(np.diff(scales) / scales[:-1])) < 0.03
+    assert depth_m == pytest.approx(world(59), rel=0.05)
+
+
+def test_a_single_wrong_scan_is_left_out():
+    stream = Stream().locked(10)
+    before = stream.anchor.anchor
+    _, anchor = stream(seen(world(10)), scan(world(10), 10, factor=2.0))
+    assert anchor.state == 'locked' and 'contradict' in anchor.reason
+    assert anchor.scale == pytest.approx(before.scale, rel=1e-6)
+
+
+def test_a_scale_that_has_changed_for_good_is_taken_after_a_pause_without_metres():
+    stream, story = Stream().locked(10), []
+    for number in range(10, 20):
+        story.append(stream(seen(world(number), 2 * SCALE), scan(world(number), number, seed=number)))
+    states = [anchor.state for _, anchor in story]
+    assert 'converging' in states and states[-1] == 'locked'
+    assert story[-1][0] == pytest.approx(world(19), rel=0.02)
+    assert all(depth_m is None for depth_m, anchor in story if anchor.state == 'converging')
+
+
+def test_points_that_have_nothing_to_do_with_the_picture_never_lock():
+    stream = Stream()
+    for number in range(30):
+        upside_down = scan(world(number)[::-1].copy(), number, seed=number)    # as with a wrong extrinsic
+        depth_m, anchor = stream(seen(world(number)), upside_down)
+        assert depth_m is None and anchor.state == 'converging'
+    assert 'do not fit the picture' in anchor.reason
+
+
+def test_points_at_one_depth_do_not_lock_and_keep_a_lock():
+    wall = {'columns': slice(40, None)}    # of the made world
+    stream = Stream()
+    for number in range(5):
+        _, anchor = stream(seen(world(number)), scan(world(number), number, seed=number, **wall))
+    assert anchor.state == 'converging' and 'equally far' in anchor.reason
+    stream = Stream().locked(5)
+    for number in range(5, 65):
+        depth_m, anchor = stream(seen(world(number)), scan(world(number), number, seed=number, **wall))
+    assert anchor.state == 'locked' and depth_m == pytest.approx(world(64), rel=0.03)
+
+
+def test_few_points_behind_the_camera_and_points_beside_the_picture_are_said():
+    stream = Stream()
+    assert '12 points' in stream(seen(world()), scan(world(), 0, 12))[1].reason
+    behind = Measurement(SECOND + PERIOD, np.float32([[0, 0, -1]] * 50))
+    assert 'none of 50 measured points lies in the picture, 0 of them' in stream(seen(world()), behind)[1].reason
+    beside = Measurement(SECOND + 2 * PERIOD, np.float32([[9, 0, 1]] * 50))
+    assert '50 of them in front' in stream(seen(world()), beside)[1].reason
+    broken = Measurement(SECOND + 3 * PERIOD, np.full((50, 3), np.nan, np.float32))
+    assert 'none of 50' in stream(seen(world()), broken)[1].reason
+
+
+def test_what_the_sensor_could_not_do_is_passed_on():
+    problem = Measurement(SECOND, problem='frame lidar is not connected to camera')
+    assert Stream()(seen(world()), problem)[1].reason == 'frame lidar is not connected to camera'
+
+
+def test_a_late_measurement_belongs_to_the_picture_of_its_time():
+    stream = Stream()
+    for number in range(12):    # always five pictures late, while the scene changes by 20 cm a picture
+        late = [scan(world(40 * (number - 5)), number - 5, seed=number)] if number >= 5 else []
+        depth_m, anchor = stream(seen(world(40 * number)), *late)
+    assert anchor.state == 'locked' and depth_m == pytest.approx(world(40 * 11), rel=0.01)
+    assert anchor.age_s == pytest.approx(5 / 30, abs=0.01)
+
+
+def test_a_measurement_of_the_future_waits_for_its_picture():
+    stream = Stream()
+    stream(seen(world(0)), scan(world(40), 1))
+    _, anchor = stream(seen(world(40)))
+    assert anchor.points == 60 and anchor.residual < 0.01
+
+
+def test_a_measurement_far_from_every_picture_is_not_used():
+    old = Measurement(SECOND - SECOND // 2, scan(world(), 0).points_m)
+    assert '0.500 s away' in Stream()(seen(world()), old)[1].reason
+
+
+def test_without_calibration_there_are_no_metres_and_the_reason_is_said():
+    anchor = MetricAnchor(Quantity.DISPARITY_AFFINE, RangeSource(RANGE))
+    depth_m, said = anchor(picture(seen(world())), seen(world()), RANGE)
+    assert depth_m is None and 'not calibrated' in said.reason
+
+
+def test_a_map_without_a_finite_value_gives_no_metres_and_harms_nothing():
+    stream = Stream().locked()
+    nothing = np.full((48, 64), np.nan, np.float32)
+    assert not np.isfinite(stream(nothing, scan(world(), 3))[0]).any()
+    assert stream(seen(world(4)), scan(world(4), 4))[0] == pytest.approx(world(4), rel=0.02)
+
+
+def test_a_new_segment_starts_from_nothing():
+    stream = Stream().locked()
+    stream.anchor.reset()
+    assert stream(seen(world(), 2 * SCALE), scan(world(), 3))[1].state == 'converging'
+    assert stream(seen(world(), 2 * SCALE), scan(world(), 4))[0] == pytest.approx(world(), rel=0.02)
+
+
+# --- for looking only
 
 
 def test_the_nominal_scale_is_one_relation_for_a_whole_segment():
