@@ -122,7 +122,8 @@ class DepthNode(LifecycleNode):
         settings, worker = parameters.read(self).node, self.worker
         topic, kind = ('image', Image) if settings.image_transport == 'raw' else ('image/compressed', CompressedImage)
         # In this order the executor takes what came together: what was measured and the camera_info before the picture.
-        self.sensors = Sensors(self, worker.measurements.kinds, worker.on_measured, self.warn)
+        kinds = () if worker.stream.family.quantity.is_metric else worker.measurements.kinds
+        self.sensors = Sensors(self, kinds, worker.on_measured, self.warn)
         self.inputs = [subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn),
                        subscribe(self, kind, topic, worker.on_image, self.warn)]
         worker.start(exact=settings.camera_info_policy == 'exact')

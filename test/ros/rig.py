@@ -28,7 +28,8 @@ TIMEOUT_S = 60.0    # the machine may be busy; nothing waits as long unless it f
 HEIGHT, WIDTH = 48, 64
 FRAME_ID = 'camera_optical_frame'
 KINDS = {'depth/image': Image, 'relative/image': Image, 'preview': Image, 'confidence': Image, 'pose_embedding': Image,
-         'depth/camera_info': CameraInfo, 'points': PointCloud2, 'relative/points': PointCloud2}
+         'depth/camera_info': CameraInfo, 'points': PointCloud2, 'relative/points': PointCloud2,
+         'alignment': DiagnosticArray}
 COMMAND = (sys.executable, '-m', 'depth_ros.ros.depth_node')
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -122,7 +123,7 @@ class Rig:
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
         reliable = {f'qos_overrides.{self.namespace}/{topic}.subscription.reliability': 'reliable'
-                    for topic in ('image', 'camera_info', 'image/compressed')}
+                    for topic in ('image', 'camera_info', 'image/compressed', 'range', 'odometry')}
         self.process = NodeProcess(self.folder, self.namespace, **{
             'family': 'onnx', 'cloud__rate_hz': 0.0, 'node__diagnostics_period_s': 0.2, **reliable, **self.values})
         return self
