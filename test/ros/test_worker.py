@@ -4,12 +4,26 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from depth_ros.core.frame import DepthFrame, Frame, Quantity
 from depth_ros.io.measured import Measurements
 from depth_ros.ros.diagnostics import Statistics, WarnOnce
 from depth_ros.ros.worker import Worker
 from depth_ros.settings import MetricSettings, Settings
-from test.ros.rig import camera_info, grey_picture, image, wait
+from test.ros.rig import HEIGHT, WIDTH, camera_info, grey_picture, image, wait
+
+
+class PatientStream:
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.settings, self.fill, self.seconds, self.resets = Settings(), 1.0, {}, Counter[str]()
+
+    def push(self, frame: Frame) -> list[DepthFrame]:
+        self.frames.append(frame)
+        return []
 
 
 class FailingStream:
@@ -29,15 +43,19 @@ class FailingStream:
         return []
 
 
+def make_worker(stream: Any, out: list[DepthFrame], log: list[str], metric: MetricSettings) -> Worker:
+    outputs: Any = SimpleNamespace(listeners=lambda: 1, publish=lambda depth, cloud: out.append(depth),
+                                   node=SimpleNamespace(context=SimpleNamespace(ok=lambda: True)))
+    engines: Any = SimpleNamespace(start=lambda: None, stop=lambda: None)
+    return Worker(stream, engines, Measurements(metric), outputs, Statistics(), WarnOnce(log.append), Settings)
+
+
 def test_a_failing_inference_costs_one_picture_and_a_new_segment() -> None:
     out: list[DepthFrame] = []
     log: list[str] = []
-    outputs: Any = SimpleNamespace(listeners=lambda: 1, publish=lambda depth, cloud: out.append(depth),
-                                   node=SimpleNamespace(context=SimpleNamespace(ok=lambda: True)))
-    stream, statistics = FailingStream(), Statistics()
-    engines: Any = SimpleNamespace(start=lambda: None, stop=lambda: None)
-    worker = Worker(stream, engines, Measurements(MetricSettings()), outputs, statistics,    # type: ignore[arg-type]
-                    WarnOnce(log.append), Settings)
+    stream = FailingStream()
+    worker = make_worker(stream, out, log, MetricSettings())
+    statistics = worker.statistics
     worker.start(exact=False)
     worker.on_camera_info(camera_info(0))
     for count in range(1, 5):
@@ -48,3 +66,18 @@ def test_a_failing_inference_costs_one_picture_and_a_new_segment() -> None:
     assert (statistics.drops, stream.resets) == ({'failed inference': 2}, {'asked for': 2})
     assert [text for text in log if 'failed' in text] == ['failed inference: MemoryError: no 1 bytes left']
     assert statistics.problem == ''    # the last one was fine
+
+
+def test_what_was_measured_goes_with_the_next_picture_and_is_forgotten_when_time_goes_back() -> None:
+    stream, log = PatientStream(), list[str]()
+    worker = make_worker(stream, [], log, MetricSettings(source='range'))
+    worker.start(exact=False)
+    for count, stamp in enumerate((10, 11, 5)):
+        worker.on_measured('range', 'no message at all')
+        worker.on_measured('range', image(np.ones((HEIGHT, WIDTH, 3), np.uint8), (stamp + 2) * 10**9))    # of the future
+        worker.on_image(image(grey_picture(), stamp * 10**9))
+        wait(lambda count=count: len(stream.frames) > count, 'the picture')
+    worker.stop()
+    assert [len(frame.measured) for frame in stream.frames] == [1, 1, 0]
+    assert all(item.problem for frame in stream.frames for item in frame.measured)
+    assert log == [text for text in log if 'camera_info' in text]    # what is wrong is the anchor's to say
