@@ -1,6 +1,7 @@
 """The topics that metres come from: subscribed only where the metric source needs them, missed aloud."""
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -97,8 +98,9 @@ class Sensors:
         try:
             found = getattr(importlib.import_module(f'{package}.msg'), name)
         except ImportError:
+            distro = os.environ.get('ROS_DISTRO', '<distro>')
             self.warn(f'{self.topics[kind]} is not heard, for {package} is not installed; if the sensor has a frame of its '
-                      f'own, install ros-<distro>-{package.replace("_", "-")} or set metric.extrinsic')
+                      f'own, install ros-{distro}-{package.replace("_", "-")} or set metric.extrinsic')
             return
         self.subscriptions[kind] = subscribe(self.node, found, self.topics[kind], partial(self._take, kind),
                                              partial(self._mismatch, kind), depth=DEPTHS.get(kind, 1),

@@ -1,6 +1,7 @@
 """The topics that metres come from: which are heard, and what is said of those that are not."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2
+from std_msgs.msg import String
 
 from depth_ros.ros import sensors
 from depth_ros.ros.sensors import Sensors
@@ -117,3 +119,24 @@ def test_a_publisher_that_offers_too_little_is_explained(listener: Listener) -> 
     listener.sensor.create_publisher(Odometry, 'odometry', QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE))
     listener.until(lambda: f'remove the parameter {name}' in listener.sensors.problem(), 'a word on the mismatch')
     assert len(listener.warnings) == 1
+
+
+def test_what_was_latched_before_is_heard_and_what_is_not_latched_is_explained(listener: Listener,
+                                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sensors.TYPES, 'tf_static', 'std_msgs/msg/String')    # stands in for tf2_msgs, which no wheel brings
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    listener.sensor.create_publisher(String, '/tf_static', latched).publish(String(data='from before'))
+    listener.listen('tf_static')
+    listener.until(lambda: listener.heard, 'what was latched')
+    listener.sensor.create_publisher(String, '/tf_static', 1)    # as a played bag does
+    listener.until(lambda: listener.warnings, 'a word on it')
+    assert 'qos_overrides./tf_static.subscription.durability' in listener.warnings[0]
+
+
+@pytest.mark.skipif(find_spec('tf2_msgs') is not None, reason='tf2_msgs is installed')
+def test_transforms_that_cannot_be_heard_are_said_with_the_remedy(listener: Listener,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    listener.listen('tf', 'range')
+    assert listener.warnings == ['/tf is not heard, for tf2_msgs is not installed; if the sensor has a frame of its own, '
+                                 'install ros-jazzy-tf2-msgs or set metric.extrinsic']
