@@ -38,6 +38,7 @@ class Recording:
     storage: Path                    # what is read: the bag, or its whole part where it was cut off
     image: Topic
     info: Topic | None
+    topics: list[Topic]              # all there are
     rate_hz: float                   # of the pictures, about
     start_ns: int | None             # log times; None: from the first, to the last
     end_ns: int | None
@@ -141,12 +142,12 @@ def open_recording(path: Path, topic: str = '', start_s: float | None = None, en
         storage, opened = readable, open_reader(readable)
     with opened as reader:
         topics = [Topic(name, item.msgtype or '', item.msgcount) for name, item in sorted(reader.topics.items())]
-        image = choose_image(topics, topic, path.name, lambda item: _is_depth(reader, item))
+        image = choose_image(topics, topic, path.name, lambda item: is_depth(reader, item))
         info = find_info(topics, image)
         start_ns, end_ns = (None if offset is None else reader.start_time + round(offset * 1e9)
                             for offset in (start_s, end_s))
         rate_hz = (image.count - 1) * 1e9 / reader.duration if image.count > 1 and reader.duration > 0 else 30.0
-    return Recording(path.name, storage, image, info, rate_hz, start_ns, end_ns, notes, scratch)
+    return Recording(path.name, storage, image, info, topics, rate_hz, start_ns, end_ns, notes, scratch)
 
 
 def open_reader(path: Path) -> closing[Any]:
@@ -186,7 +187,7 @@ def choose_image(topics: Sequence[Topic], wanted: str, bag: str,
     return choice[0]
 
 
-def _is_depth(reader: Any, topic: Topic) -> bool:
+def is_depth(reader: Any, topic: Topic) -> bool:
     """Return whether the first picture of a topic is a depth image."""
     connections = [item for item in reader.connections if item.topic == topic.name]
     try:
@@ -198,11 +199,18 @@ def _is_depth(reader: Any, topic: Topic) -> bool:
 
 def find_info(topics: Sequence[Topic], image: Topic) -> Topic | None:
     """Return the camera_info topic beside the image topic, as image_transport has it, or the only one there is."""
-    infos = [item for item in topics if item.msgtype == INFO_TYPE and item.count and not item.name.startswith(PREFIX)]
-    base = image.name.strip('/').removesuffix('/compressed').rpartition('/')[0]
-    beside = [item for item in infos if item.name.strip('/').rpartition('/')[0] == base]
-    chosen = beside or infos
+    chosen = beside(topics, image) or _infos(topics)
     return chosen[0] if len(chosen) == 1 else None
+
+
+def beside(topics: Sequence[Topic], image: Topic) -> list[Topic]:
+    """Return the camera_info topics in the namespace of an image topic."""
+    base = image.name.strip('/').removesuffix('/compressed').rpartition('/')[0]
+    return [item for item in _infos(topics) if item.name.strip('/').rpartition('/')[0] == base]
+
+
+def _infos(topics: Sequence[Topic]) -> list[Topic]:
+    return [item for item in topics if item.msgtype == INFO_TYPE and item.count and not item.name.startswith(PREFIX)]
 
 
 def _storage_files(folder: Path) -> list[Path]:

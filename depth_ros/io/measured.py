@@ -21,7 +21,7 @@ from depth_ros.settings import MetricSettings
 
 KEPT = {'range': 16, 'range/camera_info': 1, 'odometry': 2000, 'imu': 2000, 'tf': 10_000, 'tf_static': 1000}
 TF = ('tf', 'tf_static')
-PATIENCE_S = 0.5      # a measurement waits so long for its transform
+PATIENCE_NS = 500_000_000    # a measurement waits so long for its transform
 FUTURE_S = 5.0        # one stamped so much later than the picture does not wait: the clocks differ
 IMU_SMOOTH_S = 0.5    # time constant of the low pass over accelerations
 FORWARD = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])    # camera that looks along x of its base
@@ -40,24 +40,23 @@ class _Waiting:
 class Measurements:
     """Collects the messages of one metric source and gives out what they measure, picture by picture.
 
-    `add` is cheap and may be called from callbacks while one worker calls `take` and `reset`. Of each kind only the newest
-    messages are kept, of clouds and depth images `kept`. `notes` says what was assumed; it only grows. Raises SettingsError
-    for a metric.extrinsic that is none.
+    `add` is cheap and may be called from callbacks while one worker calls `take` and `reset`. `live`: only the newest
+    messages of each kind are kept, and a measurement waits a while for its transform. `notes` says what was assumed; it only
+    grows. Raises SettingsError for a metric.extrinsic that is none.
     """
 
-    def __init__(self, settings: MetricSettings, patience_s: float = PATIENCE_S, kept: int = KEPT['range']) -> None:
+    def __init__(self, settings: MetricSettings, live: bool = True) -> None:
         self.settings = settings
         self.kinds = needed(settings)
         self.notes: list[str] = []
         self.T_cam_sensor = read_extrinsic(settings.extrinsic) if settings.extrinsic else None
-        self.patience_ns, self.kept = round(patience_s * 1e9), KEPT | {'range': kept}
-        self.tree = TransformTree()
-        self.incoming = {kind: deque[Any](maxlen=count) for kind, count in self.kept.items()}
+        self.live, self.tree = live, TransformTree()
+        self.incoming = {kind: deque[Any](maxlen=count if live else None) for kind, count in KEPT.items()}
         self.reset()
 
     def reset(self) -> None:
         """Forget the past, but not what sits where for ever."""
-        for kind in self.kept.keys() - {'tf_static'}:
+        for kind in self.incoming.keys() - {'tf_static'}:
             self.incoming[kind].clear()
         self.tree.forget_moving()
         self.waiting: list[_Waiting] = []
@@ -89,7 +88,7 @@ class Measurements:
                                      'synchronise the clocks of the sensors')
                 measurement = self._measure(item, clean(frame_id), camera)
             except UnknownTransform as error:
-                if self.patience_ns and stamp - item.stamp < self.patience_ns:
+                if self.live and stamp - item.stamp < PATIENCE_NS:
                     still.append(item)
                     continue
                 measurement = Measurement(min(item.stamp, stamp), problem=f'{error}; {NO_EXTRINSIC}')
@@ -121,7 +120,8 @@ class Measurements:
                 self.waiting.append(_Waiting(kind, at, message))
         if _from_tf(self.settings):
             self.waiting.append(_Waiting('picture', stamp, frame_id))
-        self.waiting = self.waiting[-self.kept['range' if self.settings.source == 'range' else 'odometry']:]
+        if self.live:
+            self.waiting = self.waiting[-KEPT['range' if self.settings.source == 'range' else 'odometry']:]
 
     def _measure(self, item: _Waiting, frame_id: str, camera: Camera | None) -> Measurement | None:
         if item.kind == 'range':
@@ -190,7 +190,7 @@ class Measurements:
         T_odom_base = read_matrix(pose.position, pose.orientation, 'the odometry')
         if self.T_cam_sensor is None and not self.tree.connected(frame_id, base):
             self.odometry_since = stamp if self.odometry_since is None else self.odometry_since
-            if self.patience_ns and stamp - self.odometry_since < 1e9:
+            if self.live and stamp - self.odometry_since < 1e9:
                 return None
             self._note(f'nothing says where the camera {frame_id!r} sits on {base!r}, so it is taken to sit in its origin '
                        f'and to look along its x axis; {NO_EXTRINSIC}')

@@ -9,8 +9,10 @@ from depth_ros.core.frame import Frame
 from depth_ros.errors import InputError
 from depth_ros.io.bag import Recording, is_bag, open_recording
 from depth_ros.io.camera_msg import camera_from_settings
-from depth_ros.io.video import open_folder, open_video
-from depth_ros.settings import CameraSettings
+from depth_ros.io.measured import needed
+from depth_ros.io.recorded_sensors import choose_topics, match_pictures, with_depth_pictures, with_measured
+from depth_ros.io.video import PictureFolder, Video, open_folder, open_video
+from depth_ros.settings import CameraSettings, MetricSettings
 
 Recorded = Callable[[], Iterator[tuple[int, Frame]]]
 
@@ -32,14 +34,16 @@ class Source:
 
 
 def open_source(path: str | Path, topic: str = '', start_s: float | None = None, end_s: float | None = None,
-                rate_hz: float = 30.0, camera: CameraSettings | None = None) -> Source:
+                rate_hz: float = 30.0, camera: CameraSettings | None = None, metric: MetricSettings | None = None,
+                metric_topic: str = '') -> Source:
     """Return the frames of a bag, a video or a folder of pictures.
 
     `topic` chooses among the image topics of a bag; `start_s` and `end_s` cut a part out, from the first message or
     frame on; `rate_hz` stamps pictures whose names are no times; `camera` says what the pictures are and may replace
-    their calibration. Raises InputError if there is nothing to read.
+    their calibration. `metric` says what is measured beside them, `metric_topic` where: a topic of the bag, or a folder of
+    depth pictures. Raises InputError if there is nothing to read.
     """
-    path, settings = Path(path), camera or CameraSettings()
+    path, settings, metric = Path(path), camera or CameraSettings(), metric or MetricSettings()
     if not path.exists():
         raise InputError(f'{path} does not exist; give a bag, a video or a folder of pictures')
     stated = lru_cache(maxsize=4)(partial(camera_from_settings, settings))
@@ -51,11 +55,23 @@ def open_source(path: str | Path, topic: str = '', start_s: float | None = None,
         count, rate_hz, notes = recording.image.count, recording.rate_hz, recording.notes
         recorded = partial(recording.frames, settings.model, stated)
     else:
-        video = open_folder(path, rate_hz) if path.is_dir() else open_video(path)
+        video: PictureFolder | Video = open_folder(path, rate_hz) if path.is_dir() else open_video(path)
         count, rate_hz = video.count, video.rate_hz
         recorded = partial(_cut, partial(video.frames, stated), start_s, end_s)
     recorded = partial(_without_repeats, recorded, notes)
+    if recording and needed(metric):
+        recorded = partial(with_measured, recorded, recording, metric, choose_topics(recording, metric, metric_topic))
+    elif needed(metric):
+        recorded = partial(with_depth_pictures, recorded, metric, _depth_pictures(path, video, metric, metric_topic))
     return Source(path.name, _share(count, rate_hz, start_s, end_s), rate_hz, recorded, recording, notes)
+
+
+def _depth_pictures(path: Path, pictures: PictureFolder | Video, metric: MetricSettings, folder: str) -> dict[int, Path]:
+    """Return {stamp ns: depth picture}, or raise InputError for what only a bag has."""
+    if metric.source == 'range' and isinstance(pictures, PictureFolder) and folder and Path(folder).is_dir():
+        return match_pictures(pictures, Path(folder))
+    remedy = ', or name a folder of depth pictures (16 bits, mm) as --metric range:FOLDER' if path.is_dir() else ''
+    raise InputError(f'{path.name} has no topics for metric.source={metric.source}; take a bag{remedy}')
 
 
 def _without_repeats(recorded: Recorded, notes: list[str]) -> Iterator[tuple[int, Frame]]:

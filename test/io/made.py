@@ -75,6 +75,7 @@ def write_ros1(path: Path, entries: Iterable[Entry]) -> Path:
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.ROS1_NOETIC)
+    store.register({name: bag_typestore().fielddefs[name] for name in ('tf2_msgs/msg/TFMessage',)})    # lacks it
     with Writer(path) as writer:
         connections: dict[str, Any] = {}
         for topic, log_ns, msg in entries:

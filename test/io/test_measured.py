@@ -8,7 +8,7 @@ import yaml
 
 from depth_ros.core.camera import Camera, rays
 from depth_ros.errors import SettingsError
-from depth_ros.io.measured import Measurements, read_extrinsic
+from depth_ros.io.measured import KEPT, Measurements, read_extrinsic
 from depth_ros.settings import MetricSettings
 from test.io.made import CAMERA, SECOND, START, info
 from test.io.sensors import OPTICAL, cloud, depth_image, head, imu, odometry, tf, transform
@@ -20,7 +20,7 @@ MOUNT = '0.1,0,-0.2,0.5,-0.5,0.5,0.5'    # a body's frame (x forward, z up) seen
 
 def measure(source, *messages, frame_id='cam', camera=CAMERA, at=NOW, **settings):
     """Return what the messages (kind, message) measure, and who measured."""
-    ours = Measurements(MetricSettings(source=source, **settings), patience_s=0)
+    ours = Measurements(MetricSettings(source=source, **settings), live=False)
     for kind, message in messages:
         ours.add(kind, message)
     return ours.take(at, frame_id, camera), ours
@@ -229,7 +229,7 @@ def test_what_is_stamped_in_the_far_future_is_a_problem_and_not_kept():
 
 
 def test_a_measurement_waits_a_while_for_its_transform():
-    ours = Measurements(MetricSettings(source='range'), patience_s=0.5)
+    ours = Measurements(MetricSettings(source='range'))
     ours.add('range', cloud(NOW, [(0, 0, 2)]))
     assert ours.take(NOW, 'cam', CAMERA) == () and ours.take(NOW + SECOND // 4, 'cam', CAMERA) == ()
     ours.add('tf_static', tf(transform('cam', 'lidar', 0)))
@@ -238,8 +238,9 @@ def test_a_measurement_waits_a_while_for_its_transform():
     assert "from 'nobody'" in ours.take(NOW + SECOND // 2, 'cam', CAMERA)[0].problem
 
 
-def test_memory_is_bounded_whether_anybody_takes_or_not():
-    ours = Measurements(MetricSettings(source='range'), kept=4)
+def test_memory_is_bounded_whether_anybody_takes_or_not(monkeypatch):
+    monkeypatch.setitem(KEPT, 'range', 4)
+    ours = Measurements(MetricSettings(source='range'))
     for index in range(50):
         ours.add('range', cloud(NOW + SECOND + index, [(0, 0, 2)], 'cam'))
     assert len(ours.incoming['range']) == 4
@@ -251,7 +252,7 @@ def test_memory_is_bounded_whether_anybody_takes_or_not():
 
 
 def test_a_reset_forgets_measurements_and_what_moves_but_not_what_sits_still():
-    ours = Measurements(MetricSettings(source='range'), patience_s=0)
+    ours = Measurements(MetricSettings(source='range'), live=False)
     ours.add('tf_static', tf(transform('cam', 'lidar', 0)))
     ours.add('tf', tf(transform('cam', 'arm', NOW)))
     ours.add('range', cloud(NOW, [(0, 0, 2)]))
@@ -266,7 +267,7 @@ def test_a_reset_forgets_measurements_and_what_moves_but_not_what_sits_still():
 
 
 def test_callbacks_may_add_while_a_worker_takes():
-    ours, given = Measurements(MetricSettings(source='range'), kept=10_000), []
+    ours, given = Measurements(MetricSettings(source='range'), live=False), []
     message = cloud(NOW, [(0, 0, 2)], 'cam')
     threads = [threading.Thread(target=lambda: [ours.add('range', message) for _ in range(500)]) for _ in range(4)]
     for thread in threads:
