@@ -20,6 +20,7 @@ from depth_ros.errors import InputError, SettingsError
 if TYPE_CHECKING:
     from depth_ros.core.stream import DepthStream
     from depth_ros.evaluation.datasets import Sequence
+    from depth_ros.evaluation.measured import RangeSensor
     from depth_ros.evaluation.report import Panel
     from depth_ros.evaluation.score import Score
 
@@ -37,12 +38,16 @@ def evaluate(
         help='Model family, or the YAML description of a network of yours; repeatable.')] = None,
     weights: Annotated[str | None, typer.Option(help='File with the weights; default: the shipped ones.')] = None,
     set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
+    range_points: Annotated[int, typer.Option(help='For metric.source=range: true depths per measurement.')] = 200,
+    range_outliers: Annotated[float, typer.Option(help='The share of them that is wrong.')] = 0.0,
+    range_rate: Annotated[float, typer.Option(help='Measurements per second; 0: with every picture [Hz].')] = 0.0,
     json: Annotated[Path | None, typer.Option(help='Write settings and the score of every picture (.json).')] = None,
     report: Annotated[Path | None, typer.Option(help='Write curves, pictures and clouds to look at (.html).')] = None,
     table: Annotated[bool, typer.Option(help='Print the tables as Markdown.')] = False,
     overwrite: Annotated[bool, typer.Option(help='Replace existing outputs once the new ones are complete.')] = False,
 ) -> None:
     """Score networks side by side, on the same pictures with the same protocol."""
+    from depth_ros.evaluation.measured import RangeSensor
     from depth_ros.evaluation.report import make_report
     from depth_ros.evaluation.tables import as_markdown, as_text, tables
     from depth_ros.io.output import complete_or_nothing, writing
@@ -51,7 +56,8 @@ def evaluate(
         places = {path: stack.enter_context(complete_or_nothing(path, overwrite)) for path in (json, report) if path}
         sequences = open_sequences(dataset)
         networks = open_networks(family, weights, set or [])
-        scores, panels = score_all(networks, sequences, report is not None)
+        sensor = RangeSensor(range_points, range_outliers, range_rate)
+        scores, panels = score_all(networks, sequences, report is not None, sensor)
         print('\n\n'.join((as_markdown if table else as_text)(item) for item in tables(scores)))
         if json:
             with writing(json):
@@ -102,7 +108,7 @@ def open_networks(families: list[str] | None, weights: str | None, texts: list[s
 
 
 def score_all(networks: list[Network], sequences: 'list[Sequence]',
-              wanted: bool) -> 'tuple[list[Score], dict[tuple[str, str], Panel]]':
+              wanted: bool, sensor: 'RangeSensor | None' = None) -> 'tuple[list[Score], dict[tuple[str, str], Panel]]':
     """Return the score of every network on every set and, where they are `wanted`, what to show by (set, network)."""
     from depth_ros.evaluation.report import interesting, make_panel
     from depth_ros.evaluation.score import looks, predict, score, still_noise
@@ -111,7 +117,7 @@ def score_all(networks: list[Network], sequences: 'list[Sequence]',
     for network in networks:
         for sequence in sequences:
             with TemporaryDirectory(prefix='depth_ros_') as folder, progress(sequence.name, sequence.count) as advance:
-                predicted = predict(network.stream, sequence, Path(folder), advance)
+                predicted = predict(network.stream, sequence, Path(folder), advance, sensor)
                 scores.append(score(predicted, network.name, still_noise(network.stream, sequence)))
                 if wanted:
                     panels[sequence.name, network.name] = make_panel(scores[-1], looks(predicted, interesting(scores[-1])))

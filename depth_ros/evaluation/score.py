@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from depth_ros.core.frame import DepthFrame, Frame, Quantity
+from depth_ros.core.frame import Anchor, DepthFrame, Frame, Quantity
 from depth_ros.core.metric import NominalScale
 from depth_ros.core.stream import DepthStream
 from depth_ros.errors import InputError
 from depth_ros.evaluation import metrics
 from depth_ros.evaluation.datasets import Sample, Sequence
+from depth_ros.evaluation.measured import RangeSensor, made
 from depth_ros.evaluation.protocols import VideoFit, align_picture, to_metric_depth
 from depth_ros.evaluation.trajectory import score_trajectory
 from depth_ros.io.output import writing
@@ -52,7 +53,8 @@ class FrameScore:
     boundary_f1_full: float = NAN        # every pixel: near 0 for maps that come from a smaller network
     edge_chamfer_m: float = NAN
     cloud_f1: float = NAN
-    metric_absrel: float = NAN           # as it came, from networks that give metres
+    metric_absrel: float = NAN           # as it came, of frames that are in metres
+    metric_scale: float = NAN            # from map to metres
     video_absrel: float = NAN            # with one scale and shift for the video, as the next two
     factor: float = NAN                  # median of truth over prediction
     tae: float = NAN                     # disagreement with the frame before, through the true motion
@@ -79,6 +81,8 @@ class Said(NamedTuple):
     segment: int
     T_world_cam: np.ndarray | None       # (4, 4), world = first camera of the segment
     truth: np.ndarray | None             # (4, 4), true T_world_cam
+    anchor: Anchor
+    is_metric: bool
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,10 @@ class Look:
 
 
 def predict(stream: DepthStream, sequence: Sequence, folder: Path,
-            advance: Callable[[], None] = lambda: None) -> Predicted:
+            advance: Callable[[], None] = lambda: None, sensor: RangeSensor | None = None) -> Predicted:
     """Run the network over the set and keep its maps in `folder`; `advance` is called once per picture.
+
+    What the metric source of the stream's settings measures is made from the truth, ranges as by the `sensor`.
 
     Raises InputError for a set without truth and OutputError if the maps find no room.
     """
@@ -125,23 +131,26 @@ def predict(stream: DepthStream, sequence: Sequence, folder: Path,
         raise InputError(f'{sequence.name} has neither depth nor poses, there is nothing to score against; add a folder '
                          'depth/ or a file poses_tum.txt')
     fit, said = VideoFit(stream.family.quantity), list[Said]()
-    for sample, depth, ms in run(stream, sequence):
+    for sample, depth, ms in run(stream, sequence, sensor):
         with writing(folder):
             np.save(_file(folder, len(said)), depth.map)
         if sequence.is_video and sample.depth_m is not None:
             fit.add(depth.map, sample.depth_m, metrics.scored(sample.depth_m, sample.depth_m, far_m=sequence.far_m))
-        said.append(Said(ms, depth.segment, depth.T_world_cam, sample.T_world_cam))
+        said.append(Said(ms, depth.segment, depth.T_world_cam, sample.T_world_cam, depth.anchor, depth.depth_m is not None))
         advance()
     return Predicted(sequence, stream.family.quantity, folder, said, *fit.solve())
 
 
-def run(stream: DepthStream, sequence: Sequence) -> Iterator[tuple[Sample, DepthFrame, float]]:
+def run(stream: DepthStream, sequence: Sequence,
+        sensor: RangeSensor | None = None) -> Iterator[tuple[Sample, DepthFrame, float]]:
     """Yield (sample, depth, ms) of every picture in order; depths that come together share the time."""
     stream.reset('next set')
+    measure = made(stream.settings.metric, sensor or RangeSensor())
     waiting, spent_s = deque[Sample](), 0.0
     for sample in chain(sequence.samples(), [None]):
+        frame = sample and Frame(sample.rgb, sample.stamp_ns, sample.camera, measured=measure(sample))
         start = time.perf_counter()
-        done = stream.push(Frame(sample.rgb, sample.stamp_ns, sample.camera)) if sample else []
+        done = stream.push(frame) if frame else []
         if sample is None or not sequence.is_video:
             done += stream.flush()
         spent_s += time.perf_counter() - start
@@ -182,6 +191,7 @@ def score(predicted: Predicted, network: str, still: float = NAN) -> Score:
     found['still_noise'] = still
     found['ms_median'] = float(np.median([frame.ms for frame in frames]))
     notes: list[str] = []
+    found |= _metres(predicted, frames)
     if sequence.is_video:
         found['factor_variation'] = metrics.scale_variation([frame.factor for frame in frames])
         found['segments'] = len({frame.segment for frame in frames})
@@ -189,6 +199,18 @@ def score(predicted: Predicted, network: str, still: float = NAN) -> Score:
         found |= motion
     known = {name: float(value) for name, value in found.items() if math.isfinite(value)}
     return Score(sequence.name, network, sequence.is_video, known, frames, tuple(notes))
+
+
+def _metres(predicted: Predicted, frames: list[FrameScore]) -> dict[str, float]:
+    """Return how many frames are in metres, how they compare with their own fits, and the steps of the scale."""
+    known = [frame for frame in frames if math.isfinite(frame.metric_absrel)]
+    if not known:
+        return {}
+    scales = np.array([frame.metric_scale for frame in frames])
+    steps = np.abs(np.diff(scales) / scales[:-1])
+    return {'metric_share': len(known) / len(frames), 'metric_first': known[0].index,
+            'metric_over_alone': _mean(frame.metric_absrel for frame in known) / _mean(frame.absrel for frame in known),
+            'metric_step': float(np.nanmax(steps)) if np.isfinite(steps).any() else NAN}
 
 
 def compare(predicted: Predicted) -> Iterator[FrameScore]:
@@ -229,9 +251,11 @@ def _alone(predicted: Predicted, index: int, sample: Sample) -> dict[str, float]
              'rmse_m': metrics.rmse(depth_m, truth_m, valid), 'silog': metrics.silog(depth_m, truth_m, valid),
              'boundary_f1': metrics.boundary_f1(*(each[::step, ::step] for each in (depth_m, truth_m, valid))),
              'boundary_f1_full': metrics.boundary_f1(depth_m, truth_m, valid)}
-    if predicted.quantity.is_metric:
-        metres = to_metric_depth(predicted.map(index), 1.0, 0.0, predicted.quantity, predicted.sequence.far_m)
-        known['metric_absrel'] = metrics.absrel(metres, truth_m, valid)
+    said = predicted.said[index]
+    if said.is_metric:
+        metres = to_metric_depth(predicted.map(index), said.anchor.scale, said.anchor.shift, predicted.quantity,
+                                 predicted.sequence.far_m)
+        known |= {'metric_absrel': metrics.absrel(metres, truth_m, valid), 'metric_scale': said.anchor.scale}
     if sample.camera and valid.any() and find_spec('scipy'):
         every = np.zeros(valid.shape, bool)
         every[::CLOUD_STEP_PX, ::CLOUD_STEP_PX] = True

@@ -18,8 +18,8 @@ class Table(NamedTuple):
 
 
 def tables(scores: list[Score]) -> list[Table]:
-    """Return the table of single pictures and the table of videos, those of them that have rows."""
-    return [table for table in (_pictures(scores), _videos(scores)) if table.rows]
+    """Return the tables of single pictures, of videos and of metres, those of them that have rows."""
+    return [table for table in (_pictures(scores), _videos(scores), _metres(scores)) if table.rows]
 
 
 def as_text(table: Table) -> str:
@@ -47,6 +47,16 @@ def _pictures(scores: list[Score]) -> Table:
                      _mean(own.values(), 'still_noise', '{:.2f}', 100)])
     header = ['network', *sets, f'mean of {len(sets)}', BOUNDARY, 'still noise [%]']
     return Table('AbsRel / delta1, every picture fitted alone; the last two columns are means over the sets', header, rows)
+
+
+def _metres(scores: list[Score]) -> Table:
+    rows = [[score.dataset, score.network, _mean([score], 'metric_share', '{:.0f}', 100),
+             _mean([score], 'metric_first', '{:.0f}'), _mean([score], 'metric_absrel', '{:.3f}'),
+             _mean([score], 'metric_over_alone', '{:.3f}'), _mean([score], 'metric_step', '{:.1f}', 100)]
+            for score in scores if 'metric_share' in score.metrics]
+    header = ['set', 'network', 'frames in metres [%]', 'first', 'AbsRel in metres', 'over AbsRel fitted alone',
+              'largest step of the scale [%]']
+    return Table('Metres as they came', header, rows)
 
 
 VIDEO_COLUMNS: dict[str, Callable[[Score], str]] = {

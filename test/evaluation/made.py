@@ -30,7 +30,7 @@ def slope(low=64, high=255):
     return np.repeat(np.linspace(low, high, H).round().astype(np.uint8)[:, None], W, axis=1)
 
 
-def stream(quantity=Quantity.DISPARITY_METRIC, poses=None, spec=None):
+def stream(quantity=Quantity.DISPARITY_METRIC, poses=None, spec=None, settings=None):
     """Return a stream whose network says that grey / 255 is the inverse depth, and gives `poses` one after the other."""
     def infer(graphs, clip, state):
         number = state or 0
@@ -41,7 +41,7 @@ def stream(quantity=Quantity.DISPARITY_METRIC, poses=None, spec=None):
         return Prediction(maps, T_ref_cam=T_ref_cam), number + 1
 
     family = Family('grey', quantity, SizeRule(fixed=(H, W)), infer, carries_state=True, gives_pose=poses is not None)
-    return DepthStream(family, {}, spec or WindowSpec(), Settings())
+    return DepthStream(family, {}, spec or WindowSpec(), settings or Settings())
 
 
 def turned(degrees, x_m=0.0):
