@@ -101,17 +101,58 @@ class MetricSettings:
     max_depth_m: float = option(100.0, 'Farther metric depth becomes NaN [m].', low=0.1, high=1e5, live=True)
 
 
+FAR = ('nan', 'inf', 'cap')    # no point and no value; plus infinity; the limit itself, as if something were there
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """The flat scan of a band of rows."""
+
+    rows: float = option(0.1, 'Height of the band, about the optical axis, as a share of the picture.', low=0.001, high=1.0,
+                         live=True)
+    bin_deg: float = option(0.5, 'Angle between two rays of the scan [deg].', low=0.05, high=10.0, live=True)
+    min_range_m: float = option(0.1, 'Nearer points are left out [m].', low=0.0, high=1e3, live=True)
+    max_range_m: float = option(10.0, 'Farther points are left out [m].', low=0.1, high=1e5, live=True)
+    far: str = option('inf', 'What a ray says whose points are all too far or have no depth. nan: nothing; inf: free to the '
+                      'end; cap: max_range_m.', choices=FAR, live=True)
+    frame_id: str = option('', 'Frame with x forward and y left at the camera; empty: that of the picture without '
+                           '_optical_frame or _optical.', live=True)
+
+    def __post_init__(self) -> None:
+        check_order('cloud.scan.min_range_m', self.min_range_m, 'cloud.scan.max_range_m', self.max_range_m)
+
+
 @dataclass(frozen=True)
 class CloudSettings:
-    """The point cloud."""
+    """The point cloud, and what else is made of metres for those who plan paths."""
 
     rate_hz: float = option(10.0, 'Highest rate of the cloud, by the stamps of the pictures; 0: every frame [Hz].',
                             low=0.0, high=1000.0, live=True)
     stride_px: int = option(1, 'Use every n-th pixel in both directions [px].', low=1, high=32, live=True)
+    roi: str = option('', 'Take the points of a part of the picture: u0,v0,u1,v1 as shares of it, in pixels if one is above '
+                      '1; empty: all.', live=True)
     min_depth_m: float = option(0.1, 'Drop nearer points [m].', low=0.0, high=1e3, live=True)
     max_depth_m: float = option(20.0, 'Drop farther points [m].', low=0.1, high=1e5, live=True)
-    edge_ratio: float = option(0.08, 'Drop points whose depth jumps by more than this share to a neighbour on both '
-                               'sides of the ray; 0 keeps all.', low=0.0, high=10.0, live=True)
+    far: str = option('nan', 'Points that are too far or have no depth. nan: none; inf: at infinity; cap: at max_depth_m on '
+                      'their ray, which clears a costmap up to there.', choices=FAR, live=True)
+    image_far: str = option('nan', 'The same for ~/depth/image, where nan leaves depth beyond cloud.max_depth_m as it is; '
+                            'cap: the value is cloud.max_depth_m.', choices=FAR, live=True)
+    edge_ratio: float = option(0.05, 'A point flies if it hangs between two surfaces, farther from both than this share of '
+                               'its depth; 0 keeps all.', low=0.0, high=10.0, live=True)
+    edge_px: int = option(0, 'How far to look for the two surfaces; 0: a 60th of the short side; more for maps of much '
+                          'smaller networks [px].', low=0, high=256, live=True)
+    edges: str = option('drop', 'What becomes of flying points. drop: none; near, far: put on the nearer or the farther '
+                        'surface.', choices=('drop', 'near', 'far'), live=True)
+    min_confidence: float = option(0.0, 'Drop points of less confidence, where the family says any.', low=0.0, high=1.0,
+                                   live=True)
+    organised: bool = option(True, 'Rows and columns as in the picture, NaN where there is no point; false: only points.',
+                             live=True)
+    voxel_m: float = option(0.0, 'Keep one point in each cube of this size; 0 keeps all [m].', low=0.0, high=10.0, live=True)
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    field: str = option('rgb', 'Fourth field of a point.', choices=('rgb', 'confidence'), live=True)
+
+    def __post_init__(self) -> None:
+        check_order('cloud.min_depth_m', self.min_depth_m, 'cloud.max_depth_m', self.max_depth_m)
 
 
 @dataclass(frozen=True)
@@ -208,6 +249,12 @@ def check(name: str, item: Field, value: Any) -> Any:
     if meta['low'] is not None and not meta['low'] <= value <= meta['high']:
         raise SettingsError(f'{name}={value!r}: expected {meta["low"]:g} to {meta["high"]:g}')
     return value
+
+
+def check_order(low_name: str, low: float, high_name: str, high: float) -> None:
+    """Raise SettingsError unless `low` is below `high`."""
+    if low >= high:
+        raise SettingsError(f'{low_name}={low:g} is not below {high_name}={high:g}; nothing would be left between them')
 
 
 def _assemble(cls: type, prefix: str, values: Mapping[str, Any]) -> Any:

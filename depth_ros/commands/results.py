@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,4 +96,5 @@ def write_cloud(path: Path, depth: 'DepthFrame', settings: 'CloudSettings') -> N
 
     assert depth.camera is not None
     with writing(path):
-        write_ply(path, *make_cloud(NominalScale().depth(depth), depth.frame.rgb, depth.camera, settings))
+        coloured = replace(settings, field='rgb')
+        write_ply(path, make_cloud(NominalScale().depth(depth), depth.frame.rgb, depth.camera, coloured, depth.confidence))

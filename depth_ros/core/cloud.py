@@ -1,23 +1,49 @@
-"""From a depth map to points: unproject, drop flying points, decimate."""
+"""From a depth map to points: drop what hangs in the air, cut, unproject, thin."""
+
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from depth_ros.core.camera import Camera, rays
+from depth_ros.errors import SettingsError
 from depth_ros.settings import CloudSettings
 
+STEP_PX = 2       # of the finest comparison; each coarser one looks twice as far
+LEVEL = 0.7       # of the slope at a point is too much for the slope beyond the point's surfaces
+NAN = np.float32(np.nan)
 
-def make_cloud(depth_m: np.ndarray, rgb: np.ndarray, camera: Camera,
-               settings: CloudSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return the organised cloud: xyz (H', W', 3) float32 metres in the optical frame, NaN where there is no point, and
-    its colours (H', W', 3) uint8. H', W' are H, W over the stride.
+
+def make_cloud(depth_m: np.ndarray, rgb: np.ndarray, camera: Camera, settings: CloudSettings,
+               confidence: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the points as float32 x, y, z [m] in the optical frame and a fourth value: the colour as 0x00RRGGBB in the bits
+    of the float, or the confidence, NaN where there is none.
+
+    depth_m (H, W), rgb (H, W, 3) uint8, confidence (H, W). Organised (H', W', 4), NaN where there is no point; (N, 4) with
+    `settings.organised` off or a voxel size. `out` (H', W', 4) takes the points of an organised cloud, if it has its shape.
+    Raises SettingsError for a region that misses the picture.
     """
-    step = settings.stride_px
-    depth_m = drop_flying(depth_m, settings.edge_ratio)[::step, ::step]
-    with np.errstate(invalid='ignore'):
-        wanted = (depth_m >= settings.min_depth_m) & (depth_m <= settings.max_depth_m)
-    depth_m = np.where(wanted, depth_m, np.float32(np.nan))
-    return unproject(depth_m, rays(camera)[::step, ::step]), rgb[::step, ::step]
+    region, step = parse_region(settings.roi, *depth_m.shape), settings.stride_px
+    z = clean(depth_m, settings, confidence)[region][::step, ::step]
+    if settings.field == 'rgb':
+        value = pack_colour(rgb[region][::step, ::step])
+    else:
+        value = np.full(z.shape, NAN) if confidence is None else confidence[region][::step, ::step]
+    x, y = _rays(camera, region, step)
+    out = out if out is not None and out.shape == (*z.shape, 4) else np.empty((*z.shape, 4), np.float32)
+    with np.errstate(invalid='ignore'):    # 0 * inf
+        cv2.merge((x * z, y * z, z, value), out)
+    if settings.far == 'inf':
+        out[np.isinf(z), :3] = np.inf
+    if settings.organised and not settings.voxel_m:
+        return out
+    points = out[np.isfinite(out[..., :3]).all(axis=-1)]
+    return thin(points, settings.voxel_m) if settings.voxel_m else points
+
+
+def unpack_colour(points: np.ndarray) -> np.ndarray:
+    """Return the colours (..., 3) uint8 of points (..., 4) float32."""
+    return points[..., 3:].view(np.uint8)[..., 2::-1]
 
 
 def unproject(depth_m: np.ndarray, ray_xy: np.ndarray) -> np.ndarray:
@@ -25,19 +51,151 @@ def unproject(depth_m: np.ndarray, ray_xy: np.ndarray) -> np.ndarray:
     return cv2.merge((ray_xy[..., 0] * depth_m, ray_xy[..., 1] * depth_m, depth_m))
 
 
-def drop_flying(depth_m: np.ndarray, ratio: float) -> np.ndarray:
-    """Return (H, W) depth with NaN where a pixel hangs between a nearer and a farther neighbour.
+def clean(depth_m: np.ndarray, settings: CloudSettings, confidence: np.ndarray | None = None) -> np.ndarray:
+    """Return (H, W) float32 depth with NaN for what is no surface, too near or not trusted.
 
-    A pixel flies if, across it in u or in v, depth changes monotonically by more than `ratio` of itself on both sides:
-    the smeared edge of a resized map. A true edge has its jump on one side only, and a slope has no jump.
+    What is too far, or has no depth at all, becomes what `settings.far` says.
     """
-    if ratio <= 0:
+    limit_m = settings.max_depth_m
+    z = apply_far(depth_m, limit_m, settings.far)
+    wanted = cv2.inRange(z, settings.min_depth_m, np.inf if settings.far == 'inf' else float(np.float32(limit_m))) > 0
+    if settings.min_confidence and confidence is not None:
+        wanted &= confidence >= settings.min_confidence
+    if settings.edge_ratio:
+        flying = find_flying(depth_m, settings.edge_ratio, settings.edge_px)
+        if settings.edges == 'drop':
+            wanted &= ~flying
+        else:
+            surface_m = _surface(depth_m, settings.edges == 'near', STEP_PX * 2 ** _levels(depth_m, settings.edge_px))
+            z = np.where(flying, surface_m, z)
+    return np.where(wanted, z, NAN)
+
+
+def apply_far(depth_m: np.ndarray, limit_m: float, far: str) -> np.ndarray:
+    """Return (H, W) depth whose pixels beyond the limit, or without depth, are +inf (`inf`) or the limit (`cap`).
+
+    `nan` leaves them to who looks for finite depth within the limit.
+    """
+    if far == 'nan':
         return depth_m
-    flying = np.zeros(depth_m.shape, bool)
+    with np.errstate(invalid='ignore'):
+        return np.where(depth_m <= limit_m, depth_m, np.float32(np.inf if far == 'inf' else limit_m))
+
+
+# --- points that fly
+
+
+def find_flying(depth_m: np.ndarray, ratio: float, reach_px: int = 0) -> np.ndarray:
+    """Return (H, W) bool: the pixel hangs between a nearer surface on one side and a farther one on the other.
+
+    In inverse depth, where planes are straight: across the pixel, in u or in v, the map changes in one direction by more
+    than `ratio` of itself on both sides, and beyond them it levels out. So a smeared edge does; a slanted floor goes on,
+    however flat one looks at it, and a true edge has its jump on one side only. Neighbours 2 px away are compared and, on
+    coarser grids, those 4, 8, ... up to `reach_px` away; 0: as far as a 60th of the short side.
+    """
+    height, width = depth_m.shape
+    with np.errstate(divide='ignore', invalid='ignore'):
+        inverse = 1 / depth_m
+        flying = _hangs(inverse, ratio, STEP_PX)
+        for level in range(1, _levels(depth_m, reach_px)):
+            size = max(2, 2 ** (level - 1))
+            grid = inverse[size // 2:height // size * size:size, size // 2:width // size * size:size]
+            if not grid.size:
+                break
+            found = _hangs(np.ascontiguousarray(grid), ratio, STEP_PX * 2 ** level // size)
+            found = cv2.resize(found, None, fx=size, fy=size, interpolation=cv2.INTER_NEAREST)
+            flying[:found.shape[0], :found.shape[1]] |= found
+    return flying.view(bool)
+
+
+def _levels(depth_m: np.ndarray, reach_px: int) -> int:
+    """Return on how many grids smears are looked for."""
+    reach_px = reach_px or max(STEP_PX, min(depth_m.shape) / 60)
+    return 1 + max(0, round(np.log2(reach_px / STEP_PX)))
+
+
+def _hangs(inverse: np.ndarray, ratio: float, step: int) -> np.ndarray:
+    """Return (h, w) uint8, 1 where it hangs, for one grid of inverse depth (h, w) and its neighbours `step` away."""
+    found = np.zeros(inverse.shape, np.uint8)
+    least = inverse * np.float32(ratio)
     for axis in (0, 1):
-        depth = depth_m.swapaxes(0, axis)
-        step = np.diff(depth, axis=0)                          # (H-1, W)
-        before, after, jump = step[:-1], step[1:], ratio * depth[1:-1]
-        with np.errstate(invalid='ignore'):
-            flying.swapaxes(0, axis)[1:-1] |= (np.minimum(before, after) > jump) | (np.maximum(before, after) < -jump)
-    return np.where(flying, np.float32(np.nan), depth_m)
+        size = inverse.shape[axis]
+        if size <= 4 * step:
+            continue
+        part = _rows if axis == 0 else _columns
+        jump = cv2.absdiff(part(inverse, step, size), part(inverse, 0, size - step))
+        outer_before, before, after, outer_after = (part(jump, step * i, size + step * (i - 4)) for i in range(4))
+        across = cv2.absdiff(part(inverse, 3 * step, size - step), part(inverse, step, size - 3 * step))
+        hangs = np.minimum(before, after) > part(least, 2 * step, size - 2 * step)
+        hangs &= across > np.maximum(before, after)                             # both sides change in one direction
+        hangs &= LEVEL / 2 * across > np.maximum(outer_before, outer_after)     # NaN: unknown, so it stays
+        part(found, 2 * step, size - 2 * step)[...] |= hangs.view(np.uint8)
+    return found
+
+
+def _rows(grid: np.ndarray, first: int, last: int) -> np.ndarray:
+    return grid[first:last]
+
+
+def _columns(grid: np.ndarray, first: int, last: int) -> np.ndarray:
+    return grid[:, first:last]
+
+
+def _surface(depth_m: np.ndarray, nearer: bool, size_px: int) -> np.ndarray:
+    """Return (H, W) the nearest or the farthest depth of the square of `size_px` around each pixel; NaN where there is none.
+    """
+    nothing = np.float32(np.inf if nearer else -np.inf)
+    find = cv2.erode if nearer else cv2.dilate
+    found = find(np.where(np.isfinite(depth_m), depth_m, nothing), np.ones((size_px + 1,) * 2, np.uint8))
+    return np.where(np.isfinite(found), found, NAN)
+
+
+# --- what is taken
+
+
+@lru_cache(maxsize=8)
+def parse_region(text: str, height: int, width: int) -> tuple[slice, slice]:
+    """Return the rows and columns of 'u0,v0,u1,v1': shares of the picture if none is above 1, else pixels; '': all.
+
+    Raises SettingsError for text that is none, and for a region without a pixel of the picture.
+    """
+    if not text:
+        return slice(0, height), slice(0, width)
+    try:
+        u0, v0, u1, v1 = (float(part) for part in text.split(','))
+    except ValueError:
+        raise SettingsError(f'cloud.roi={text!r}: expected four numbers u0,v0,u1,v1, e.g. 0,0.5,1,1') from None
+    if max(abs(u0), abs(v0), abs(u1), abs(v1)) <= 1:
+        u0, v0, u1, v1 = u0 * width, v0 * height, u1 * width, v1 * height
+    sides = [(round(np.clip(low, 0, size)), round(np.clip(high, 0, size)))
+             for low, high, size in ((v0, v1, height), (u0, u1, width)) if low < high]
+    if len(sides) < 2 or any(low >= high for low, high in sides):
+        raise SettingsError(f'cloud.roi={text!r} holds no pixel of a {width}x{height} picture; give u0 < u1 and v0 < v1, in '
+                            'pixels or as shares of the picture')
+    return slice(*sides[0]), slice(*sides[1])
+
+
+@lru_cache(maxsize=8)
+def _rays_at(camera: Camera, v0: int, v1: int, u0: int, u1: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    taken = rays(camera)[v0:v1:step, u0:u1:step]
+    return np.ascontiguousarray(taken[..., 0]), np.ascontiguousarray(taken[..., 1])
+
+
+def _rays(camera: Camera, region: tuple[slice, slice], step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return x/z and y/z (H', W') float32 of the pixels that are taken."""
+    rows, columns = region
+    return _rays_at(camera, rows.start, rows.stop, columns.start, columns.stop, step)
+
+
+def thin(points: np.ndarray, voxel_m: float) -> np.ndarray:
+    """Return the first of the points (N, C) in each cube of that size, in their order."""
+    cell = np.floor(points[:, :3] * (1 / voxel_m)).astype(np.int64)
+    key = (cell[:, 0] << 42) + (cell[:, 1] << 21) + cell[:, 2]
+    fresh = np.flatnonzero(np.diff(key, prepend=key[:1] + 1))    # neighbours mostly share a cube
+    return points[fresh[np.sort(np.unique(key[fresh], return_index=True)[1])]]
+
+
+def pack_colour(rgb: np.ndarray) -> np.ndarray:
+    """Return (H, W) float32 with the bits 0x00RRGGBB."""
+    colour = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA).view(np.uint32)[..., 0]    # 0xFFRRGGBB on a little-endian machine
+    return (colour & 0x00FFFFFF).view(np.float32)

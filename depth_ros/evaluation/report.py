@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from depth_ros.core.camera import Camera
-from depth_ros.core.cloud import make_cloud
+from depth_ros.core.cloud import make_cloud, unpack_colour
 from depth_ros.evaluation.page import SCRIPT, STYLE
 from depth_ros.evaluation.score import FrameScore, Look, Score
 from depth_ros.evaluation.tables import Table, tables
@@ -241,10 +241,9 @@ def _cloud(look: Look, depth_m: np.ndarray) -> str:
     focal_px = width / 2 / math.tan(math.radians(NOMINAL_FOV_DEG / 2))
     camera = look.sample.camera or Camera(height, width, focal_px, focal_px, (width - 1) / 2, (height - 1) / 2)
     stride_px = min(32, max(1, round(math.sqrt(height * width / POINTS))))
-    settings = CloudSettings(stride_px=stride_px, max_depth_m=100.0)
-    xyz, rgb = make_cloud(depth_m.astype(np.float32), look.sample.rgb, camera, settings)
-    known = np.isfinite(xyz).all(axis=-1)
-    points, colours = xyz[known], np.ascontiguousarray(rgb[known])
+    settings = CloudSettings(stride_px=stride_px, max_depth_m=100.0, organised=False)
+    cloud = make_cloud(depth_m.astype(np.float32), look.sample.rgb, camera, settings)
+    points, colours = cloud[:, :3], unpack_colour(cloud)
     unit = max(float(np.abs(points).max(initial=0)), 1e-3) / 32767
     centre = ','.join(f'{value:.3f}' for value in (np.median(points, axis=0) if len(points) else (0, 0, 1)))
     return (f'data-unit="{unit:.6g}" data-centre="{centre}" data-xyz="{_base64(np.rint(points / unit).astype("<i2"))}" '

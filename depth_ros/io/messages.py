@@ -14,6 +14,7 @@ METRIC_WORLD, UNSCALED_WORLD = 'depth_ros_world', 'depth_ros_world_unscaled'
 
 PACKAGES = {'Time': 'builtin_interfaces', 'Header': 'std_msgs', 'Image': 'sensor_msgs', 'CameraInfo': 'sensor_msgs',
             'RegionOfInterest': 'sensor_msgs', 'PointCloud2': 'sensor_msgs', 'PointField': 'sensor_msgs',
+            'LaserScan': 'sensor_msgs',
             'PoseStamped': 'geometry_msgs', 'Pose': 'geometry_msgs', 'Point': 'geometry_msgs',
             'Quaternion': 'geometry_msgs', 'Path': 'nav_msgs', 'DiagnosticArray': 'diagnostic_msgs',
             'DiagnosticStatus': 'diagnostic_msgs', 'KeyValue': 'diagnostic_msgs'}
@@ -30,6 +31,7 @@ class MessageTypes:
     RegionOfInterest: Any
     PointCloud2: Any
     PointField: Any
+    LaserScan: Any
     PoseStamped: Any
     Pose: Any
     Point: Any

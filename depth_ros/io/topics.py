@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.core.cloud import make_cloud
+from depth_ros.core.cloud import apply_far, find_flying, make_cloud
 from depth_ros.core.frame import DepthFrame
 from depth_ros.core.metric import NominalScale
+from depth_ros.core.scan import make_scan
 from depth_ros.io.camera_msg import camera_info_message
-from depth_ros.io.cloud_msg import cloud_message
+from depth_ros.io.cloud_msg import cloud_message, scan_message
 from depth_ros.io.image_msg import embedding_message, image_message
 from depth_ros.io.messages import (
     METRIC_WORLD,
@@ -45,6 +46,7 @@ class DepthMessages:
             'relative/image': (types.Image, self._relative),
             'points': (types.PointCloud2, self._points),
             'relative/points': (types.PointCloud2, self._relative_points),
+            'scan': (types.LaserScan, self._scan),
             'preview': (types.Image, self._preview),
             'confidence': (types.Image, self._confidence),
             'alignment': (types.DiagnosticArray, self._alignment),
@@ -66,8 +68,11 @@ class DepthMessages:
         due, self.last_slot = not rate_hz or slot != self.last_slot, slot
         return due
 
-    def _depth(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
-        return None if depth.depth_m is None else image_message(self.types, header, depth.depth_m, '32FC1')
+    def _depth(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
+        if depth.depth_m is None:
+            return None
+        depth_m = apply_far(depth.depth_m, settings.max_depth_m, settings.image_far)
+        return image_message(self.types, header, depth_m, '32FC1')
 
     def _camera_info(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
         if depth.depth_m is None or depth.camera is None:
@@ -86,10 +91,17 @@ class DepthMessages:
     def _cloud(self, header: Any, depth: DepthFrame, depth_m: np.ndarray, settings: CloudSettings) -> Any:
         if depth.camera is None:
             return None
-        xyz, rgb = make_cloud(depth_m, depth.frame.rgb, depth.camera, settings)
-        if self.points.shape[:2] != xyz.shape[:2]:    # kept, for a fresh one costs more than filling it
-            self.points = np.empty((*xyz.shape[:2], 4), np.float32)
-        return cloud_message(self.types, header, xyz, rgb, self.points)
+        points = make_cloud(depth_m, depth.frame.rgb, depth.camera, settings, depth.confidence, self.points)
+        if points.ndim == 3:    # kept, for a fresh one costs more than filling it
+            self.points = points
+        return cloud_message(self.types, header, points, settings.field)
+
+    def _scan(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
+        if depth.depth_m is None or depth.camera is None:
+            return None
+        ratio = settings.edge_ratio
+        flies = find_flying(depth.depth_m, ratio, settings.edge_px) if ratio else None
+        return scan_message(self.types, header, *make_scan(depth.depth_m, depth.camera, settings.scan, flies), settings.scan)
 
     def _preview(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
         return image_message(self.types, header, self.preview(depth), 'bgr8')

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from depth_ros.benchmark.stages import compare_packing, growth, pack_by_element, time_stages, warm_up_frames
+from depth_ros.core.cloud import pack_colour
 from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import RollingWindow, WindowSpec
 from depth_ros.families import load_family
 from depth_ros.families.family import Prediction
-from depth_ros.io.cloud_msg import pack_points
 from depth_ros.settings import Settings
 
 
@@ -78,5 +78,5 @@ def test_both_ways_of_packing_give_the_same_bytes():
     depth_m, xyz = random.random((6, 8)).astype(np.float32), random.random((6, 8, 3)).astype(np.float32)
     rgb = random.integers(0, 255, (6, 8, 3), dtype=np.uint8)
     image, cloud = pack_by_element(depth_m, xyz, rgb)
-    assert image == depth_m.tobytes() and cloud == pack_points(xyz, rgb).tobytes()
+    assert image == depth_m.tobytes() and cloud == np.dstack((xyz, pack_colour(rgb))).tobytes()
     assert compare_packing(48, 64) > 1

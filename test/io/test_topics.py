@@ -29,7 +29,7 @@ def test_a_relative_map_grows_towards_the_camera_whatever_the_family_gives():
 def test_a_frame_without_metres_has_nothing_for_the_topics_of_metres():
     messages = DepthMessages(recorded_types())
     nothing = {name for name in messages.table if messages.make(name, frame(), CloudSettings()) is None}
-    assert nothing >= {'depth/image', 'depth/camera_info', 'points', 'confidence', 'pose', 'path', 'pose_embedding'}
+    assert nothing >= {'depth/image', 'depth/camera_info', 'points', 'scan', 'confidence', 'pose', 'path', 'pose_embedding'}
     assert not nothing & {'relative/image', 'relative/points', 'preview', 'alignment'}
 
 
@@ -98,3 +98,13 @@ def test_a_path_is_the_way_in_one_world_on_one_scale():
     for index in range(7, PATH_POSES + 9):
         length = len(path(index, T_metric_cam=at(8), segment=1))
     assert length == PATH_POSES
+
+
+def test_far_depth_is_told_as_the_settings_of_each_topic_say():
+    depth_m = np.full((24, 32), np.nan, np.float32)
+    settings = CloudSettings(far='cap', image_far='inf', max_depth_m=8.0)
+    full, messages = frame(depth_m=depth_m), DepthMessages(recorded_types())
+    assert np.isposinf(pixels(messages.make('depth/image', full, settings))).all()
+    points = messages.make('points', full, settings).data.view(np.float32).reshape(24, 32, 4)
+    assert np.all(points[..., 2] == 8) and np.isposinf(messages.make('scan', full, settings).ranges).all()
+    assert np.isnan(depth_m).all()
