@@ -123,7 +123,7 @@ class Rig:
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
         reliable = {f'qos_overrides.{self.namespace}/{topic}.subscription.reliability': 'reliable'
-                    for topic in ('image', 'camera_info', 'image/compressed', 'range', 'odometry')}
+                    for topic in ('image', 'camera_info', 'image/compressed', 'range', 'odometry', 'imu')}
         self.process = NodeProcess(self.folder, self.namespace, **{
             'family': 'onnx', 'cloud__rate_hz': 0.0, 'node__diagnostics_period_s': 0.2, **reliable, **self.values})
         return self

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
 from std_srvs.srv import Trigger
 
-from depth_ros.io.cloud_msg import cloud_message
 from depth_ros.io.image_msg import image_message
-from depth_ros.io.messages import make_header
+from depth_ros.io.messages import array_payload, make_header
 from depth_ros.ros.outputs import message_types
-from test.ros.rig import FRAME_ID, HEIGHT, RELIABLE, WIDTH, Rig, camera_info, image, stamp_of, wait
+from test.ros.rig import FRAME_ID, HEIGHT, RELIABLE, WIDTH, Rig, camera_info, image, stamp_of, stamped, wait
 
 GREYS = np.linspace(60, 240, WIDTH).astype(np.uint8)                      # from left to right
 RGB = np.repeat(np.tile(GREYS, (HEIGHT, 1))[..., None], 3, axis=2)
@@ -23,25 +22,28 @@ TYPES = message_types()
 
 
 class Robot:
-    """A camera that sees a slanted wall, and a sensor that knows how far it is."""
+    """A camera that sees a slanted wall, and a sensor that knows how far it is; or another scene, and another sensor."""
 
-    def __init__(self, rig: Rig) -> None:
-        self.rig, self.range = rig, rig.node.create_publisher(Image, 'range', RELIABLE)
+    def __init__(self, rig: Rig, kind: type = Image, topic: str = 'range', rgb: np.ndarray = RGB) -> None:
+        self.rig, self.sensor, self.rgb = rig, rig.node.create_publisher(kind, topic, RELIABLE), rgb
         self.elsewhere = rclpy.Context()    # a process has only one type for a topic
+        rig.warm_up('alignment', 'relative/image')
+        rig.listen('alignment', 'depth/image')
+        wait(self.sensor.get_subscription_count, 'a listener of the sensor')
 
     def change(self, kind: type) -> None:
-        """Take a sensor with another type of message."""
-        self.rig.node.destroy_publisher(self.range)
+        """Take a range sensor with another type of message."""
+        self.rig.node.destroy_publisher(self.sensor)
         rclpy.init(context=self.elsewhere)
         other = rclpy.create_node('other', namespace=self.rig.namespace, context=self.elsewhere)
-        self.range = other.create_publisher(kind, 'range', RELIABLE)
-        wait(self.range.get_subscription_count, 'the node to take the new type')
+        self.sensor = other.create_publisher(kind, 'range', RELIABLE)
+        wait(self.sensor.get_subscription_count, 'the node to take the new type')
 
     def see(self, measured: Any = None) -> Any:
         """Send what was measured and a picture; return the status on ~/alignment of that picture."""
         if measured is not None:
-            self.range.publish(measured)
-        stamp = self.rig.send(image(RGB, self.rig.clock_ns), camera_info(self.rig.clock_ns))
+            self.sensor.publish(measured)
+        stamp = self.rig.send(image(self.rgb, self.rig.clock_ns), camera_info(self.rig.clock_ns))
         alignment = self.rig.answer('alignment', stamp)
         assert alignment.header.frame_id == FRAME_ID
         self.rig.tick()
@@ -73,8 +75,10 @@ def cloud(stamp: int, frame_id: str = FRAME_ID, depth_m: np.ndarray = DEPTH_M) -
     """Return the wall as points."""
     v, u = np.mgrid[:HEIGHT, :WIDTH]
     rays = np.stack([(u - (WIDTH - 1) / 2) / 50, (v - (HEIGHT - 1) / 2) / 50, np.ones((HEIGHT, WIDTH))], -1)
-    xyz = (rays * depth_m[..., None]).astype(np.float32)
-    return cloud_message(TYPES, make_header(TYPES, stamp, frame_id), xyz, np.zeros(xyz.shape, np.uint8))
+    message = PointCloud2(height=1, width=HEIGHT * WIDTH, point_step=12, row_step=12 * HEIGHT * WIDTH)
+    message.fields = [PointField(name=name, offset=4 * at, datatype=7, count=1) for at, name in enumerate('xyz')]
+    message.data = array_payload((rays * depth_m[..., None]).astype(np.float32))
+    return stamped(message, stamp, frame_id)
 
 
 @pytest.fixture(scope='module')
@@ -82,9 +86,6 @@ def robot(networks: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     with Rig('robot', tmp_path_factory.mktemp('robot'), weights=networks['relative'], metric__source='range',
              metric__timeout_s=0.5, metric__hold_s=0.5) as rig:
         robot = Robot(rig)
-        rig.warm_up('alignment', 'relative/image')
-        rig.listen('alignment', 'depth/image')
-        wait(robot.range.get_subscription_count, 'a listener of the sensor')
         yield robot
         rclpy.try_shutdown(context=robot.elsewhere)
 
@@ -155,3 +156,28 @@ def test_the_metres_survive_what_the_camera_does(robot: Robot) -> None:
     robot.until('lost')
     assert not robot.has_metres()
     assert robot.rig.set_parameter('metric.on_lost', 'hold').successful
+
+
+FLOOR = np.maximum(np.arange(HEIGHT) - (HEIGHT - 1) / 2, 0)    # pixels below the horizon of a camera that looks along it
+FLOOR_RGB = np.repeat(np.tile(10 * FLOOR[:, None], (1, WIDTH))[..., None], 3, axis=2).astype(np.uint8)
+
+
+def imu(stamp: int, up: float = 9.81, frame_id: str = FRAME_ID) -> Imu:
+    """Return the acceleration of a camera that stands level; y points down in its frame."""
+    message = stamped(Imu(), stamp, frame_id)
+    message.orientation_covariance[0] = -1.0    # it does not know
+    message.linear_acceleration.y = -up
+    return message
+
+
+def test_the_height_of_the_camera_and_an_imu_make_metres(networks: dict[str, Path], tmp_path: Path) -> None:
+    with Rig('level', tmp_path, weights=networks['relative'], metric__source='camera_height', metric__gravity='imu',
+             metric__height_m=1.5) as rig:
+        robot = Robot(rig, Imu, 'imu', FLOOR_RGB)
+        for bad in (imu(rig.clock_ns, np.nan), imu(rig.clock_ns, 0.0), imu(rig.clock_ns, frame_id='elsewhere')):
+            status = robot.see(bad)
+        assert value(status, 'state') == 'converging'
+        robot.until('locked', imu)
+        message = rig.answer('depth/image', stamp_of(rig.received['alignment'][-1]))
+        depth_m = np.frombuffer(message.data, np.float32).reshape(HEIGHT, WIDTH)
+        assert depth_m[HEIGHT - 8:] == pytest.approx(50 * 1.5 / FLOOR[HEIGHT - 8:, None] * np.ones(WIDTH), rel=0.03)
