@@ -1,4 +1,4 @@
-"""What several commands are told in the same words: settings, and sizes of pictures."""
+"""What several commands are told in the same words: settings, where metres come from, and sizes of pictures."""
 
 from typing import Any
 
@@ -22,6 +22,39 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return name, kind(value)
     except ValueError:
         return name, value    # the settings say what they expected
+
+
+def parse_metric(text: str) -> tuple[dict[str, Any], str]:
+    """Return (settings, topic or folder) of --metric; what follows the source may be missing.
+
+    Known are range:TOPIC (or :FOLDER), camera_height:HEIGHT:GRAVITY with tf, imu or the topic of an IMU, odometry:TOPIC,
+    odometry:tf, family:NAME and fixed:SCALE,SHIFT. Raises SettingsError for anything else.
+    """
+    source, _, rest = text.partition(':')
+    values: dict[str, Any] = {'metric.source': source}
+    topic = ''
+    try:
+        if source == 'fixed' and rest:
+            scale, shift = (float(part) for part in rest.split(','))
+            values |= {'metric.scale': scale, 'metric.shift': shift}
+        elif source == 'camera_height' and rest:
+            height, _, gravity = rest.partition(':')
+            values['metric.height_m'] = float(height)
+            if gravity:
+                values['metric.gravity'] = 'tf' if gravity == 'tf' else 'imu'
+                topic = '' if gravity in ('tf', 'imu') else gravity
+        elif source == 'family' and rest:
+            values['metric.family'] = rest
+        elif source == 'odometry' and rest == 'tf':
+            values['metric.odometry'] = 'tf'
+        elif source in ('range', 'odometry'):
+            topic = rest
+        elif rest:
+            raise ValueError
+    except ValueError:
+        raise SettingsError(f'--metric {text}: expected range:TOPIC, camera_height:HEIGHT (or with :tf or :IMU_TOPIC), '
+                            'odometry:TOPIC, odometry:tf, family:NAME or fixed:SCALE,SHIFT') from None
+    return values, topic
 
 
 def parse_size(text: str) -> tuple[int, int]:

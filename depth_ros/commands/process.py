@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from depth_ros.commands.options import parse_setting
+from depth_ros.commands.options import parse_metric, parse_setting
 from depth_ros.commands.results import Job, Results
 from depth_ros.errors import DepthRosError, InputError, OutputError
 
@@ -47,6 +47,10 @@ def process(
     stride: Annotated[int | None, typer.Option(help='New frames per inference.')] = None,
     camera: Annotated[str | None, typer.Option(help='Intrinsics fx,fy,cx,cy in pixels of the input.')] = None,
     camera_file: Annotated[str | None, typer.Option(help='Calibration YAML as camera_calibration writes it.')] = None,
+    metric: Annotated[str | None, typer.Option(help='Where metres come from: range:TOPIC, camera_height:HEIGHT (or with '
+                                               ':tf or :IMU_TOPIC), odometry:TOPIC, odometry:tf, family:NAME or '
+                                               'fixed:SCALE,SHIFT; for pictures in a folder range:FOLDER of depth '
+                                               'pictures.')] = None,
     set: Annotated[list[str] | None, typer.Option(help='Any setting, as name=value; repeatable.')] = None,
     topic: Annotated[str, typer.Option(help='Image topic of a bag; default: the only one.')] = '',
     start: Annotated[float | None, typer.Option(help='Start this many seconds after the beginning.')] = None,
@@ -72,11 +76,13 @@ def process(
 
     given = {'family': family, 'weights': weights, 'backend': backend, 'length': length, 'stride': stride,
              'camera.fx_fy_cx_cy': camera, 'camera.file': camera_file}
-    settings = build({name: value for name, value in given.items() if value is not None}
+    measured, metric_topic = parse_metric(metric) if metric else ({}, '')
+    settings = build({name: value for name, value in given.items() if value is not None} | measured
                      | dict(parse_setting(text) for text in set or ()))
     jobs = plan(input, output, preview, cloud)
     _check(jobs, start, end, rate, points)
-    opening = partial(open_source, topic=topic, start_s=start, end_s=end, rate_hz=rate, camera=settings.camera)
+    opening = partial(open_source, topic=topic, start_s=start, end_s=end, rate_hz=rate, camera=settings.camera,
+                      metric=settings.metric, metric_topic=metric_topic)
     ahead = window_spec(load_family(settings), settings, live).stride + BETWEEN
     for folder in filter(None, (output, preview, cloud) if len(jobs) > 1 else ()):
         with writing(folder):
@@ -167,16 +173,16 @@ def _run(job: Job, items: Iterator[Any], new_stream: 'Callable[[], DepthStream]'
     with ExitStack() as stack:
         results = open_results(stack, source)
         stream = new_stream()
-        begin, frames, segments, metric = time.perf_counter(), 0, {0}, False
+        begin, segments, metres = time.perf_counter(), {0}, Metres()
         with progress(source.name, source.count) as advance:
             for done in depths(stream, items, interrupted):
                 results.add(done)
                 for _, depth in done:
                     advance()
-                    metric = depth.depth_m is not None
+                    metres.add(depth)
                     segments.add(depth.segment)
-                frames += len(done)
         complete = not interrupted.is_set()
+        frames = metres.frames
         if not frames and not complete:
             raise typer.Exit(INTERRUPTED)
         if not frames:
@@ -184,11 +190,35 @@ def _run(job: Job, items: Iterator[Any], new_stream: 'Callable[[], DepthStream]'
                              + ''.join(f' ({note})' for note in source.notes))
         results.close(complete)
         rate_hz = frames / (time.perf_counter() - begin)
-    for note in source.notes:
+    for note in source.notes + metres.notes():
         print(f'depth_ros: note: {note}', file=sys.stderr)
-    print(f'{source.name}: {frames} frames of {"metric" if metric else "relative"} depth, {rate_hz:.1f} frames/s, '
+    print(f'{source.name}: {metres}, {rate_hz:.1f} frames/s, '
           f'{len(segments)} segment{"s" * (len(segments) > 1)} -> {job.output}{"" if complete else " (interrupted)"}',
           flush=True)
+
+
+class Metres:
+    """How many of the frames have metres, and why the others have none."""
+
+    def __init__(self) -> None:
+        self.frames = self.metric = self.doubted = 0
+        self.reason = ''
+
+    def add(self, depth: 'DepthFrame') -> None:
+        self.frames += 1
+        self.metric += depth.depth_m is not None
+        if depth.anchor.state in ('converging', 'lost'):
+            self.doubted += 1
+            self.reason = f'{depth.anchor.state}, {depth.anchor.reason}'
+
+    def __str__(self) -> str:
+        if self.metric in (0, self.frames):
+            return f'{self.frames} frames of {"metric" if self.metric else "relative"} depth'
+        return f'{self.frames} frames of depth, {self.metric} of them metric'
+
+    def notes(self) -> list[str]:
+        few = f'{self.doubted} of {self.frames} frames have no sure scale; the last of them: {self.reason}'
+        return [few] if self.doubted else []
 
 
 def depths(stream: 'DepthStream', recorded: Iterator[tuple[int, 'Frame']],

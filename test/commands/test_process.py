@@ -15,13 +15,15 @@ import pytest
 import typer
 
 from depth_ros.commands.process import process, read_ahead
+from depth_ros.core.camera import rays
 from depth_ros.errors import InputError, OutputError, SettingsError, WeightsError
 from depth_ros.io import video
 from depth_ros.io.bag_writer import DepthBag
 from depth_ros.io.depth_file import DepthFolder
 from depth_ros.runtime.onnx_graph import OnnxGraph
 from test.grey_network import write_network
-from test.io.made import camera_entries, image, jpeg, picture, read_all, write_ros1, write_ros2
+from test.io.made import CAMERA, SECOND, START, camera_entries, image, info, jpeg, picture, read_all, write_ros1, write_ros2
+from test.io.sensors import cloud, depth_image, tf, transform
 
 ROOT = Path(__file__).parents[2]
 
@@ -295,6 +297,114 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, relative, name
     out, err = run.communicate(timeout=60)
     assert run.returncode == 2 and err.count('\n') == 1 and f'cannot write {name}: ' in err, err
     assert visible_and_hidden(tmp_path) == ['many']
+
+
+# Metres from what was measured beside the pictures.
+
+LIDAR_IN_CAM = (0.1, -0.3, 0.0)
+
+
+def grey_depth(rgb):
+    """Return the depth [m] of a picture in a world where the grey network is right up to scale and shift."""
+    return 1 / (0.05 * rgb.mean(axis=-1) / 25.5 + 0.1)
+
+
+def passing_by(index):
+    """Return a picture (24, 32, 3) of a scene that moves to the side."""
+    return np.roll(picture(0), index, axis=1)
+
+
+def measured_bag(path, kind, count=8, frame_id='lidar', writer=write_ros2):
+    """Write pictures and of each a cloud (with outliers) or a depth image, logged 60 ms after the picture."""
+    entries, directions = [], np.dstack([rays(CAMERA), np.ones((24, 32))])
+    for index in range(count):
+        stamp = START + index * SECOND // 10
+        entries += [('/cam/camera_info', stamp, info(stamp)), ('/cam/image', stamp, image(stamp, passing_by(index)))]
+        depth = grey_depth(passing_by(index))
+        if kind == 'cloud':
+            points = (directions * depth[..., None]).reshape(-1, 3)[index % 3::3] - LIDAR_IN_CAM
+            points[::10] *= 3
+            message = cloud(stamp, points, frame_id, ('f4', 'f8', 'f4'), ('z', 'x', 'y'), gap=1, big=True)
+        else:
+            message = depth_image(stamp, np.round(depth * 1000).astype(np.uint16), '16UC1')
+        entries.append(('/sensor', stamp + 60_000_000, message))
+    entries.append(('/tf_static', START, tf(transform('cam', 'lidar', 0, LIDAR_IN_CAM))))
+    return writer(path, sorted(entries, key=lambda entry: entry[1]))
+
+
+@pytest.mark.parametrize('writer', [write_ros2, write_ros1])
+@pytest.mark.parametrize('kind', ['cloud', 'image'])
+@pytest.mark.parametrize('live', [False, True])
+def test_a_range_topic_of_the_bag_makes_metres(tmp_path, relative, capsys, kind, writer, live):
+    path = measured_bag(tmp_path / ('a.bag' if writer is write_ros1 else 'a'), kind, writer=writer)
+    process([path], tmp_path / 'out', metric='range:/sensor', live=live, **relative)
+    last = lines(tmp_path / 'out')[-1]
+    depth = np.load(tmp_path / 'out' / last['depth_m_file'])
+    assert np.median(np.abs(depth / grey_depth(passing_by(7)) - 1)) < 0.01
+    shown = capsys.readouterr()
+    assert f'{path.name}: 8 frames of depth, ' in shown.out and ' of them metric, ' in shown.out
+    assert 'of 8 frames have no sure scale; the last of them: converging, ' in shown.err
+
+
+def test_metres_of_a_bag_are_the_same_bytes_twice_and_the_only_topic_need_not_be_named(tmp_path, relative):
+    path = measured_bag(tmp_path / 'bag', 'cloud')
+    said = {**relative, 'set': [*relative['set'], 'metric.source=range']}
+    process([path], tmp_path / 'a.mcap', metric='range:/sensor', **relative)
+    process([path], tmp_path / 'b.mcap', metric='range', **relative)
+    process([path], tmp_path / 'c.mcap', **said)
+    written = [(tmp_path / f'{name}.mcap').read_bytes() for name in 'abc']
+    assert written[0] == written[1] == written[2]
+    assert '/depth_ros/depth/image' in {topic for topic, _, _ in read_all(tmp_path / 'a.mcap')}
+
+
+def test_a_range_sensor_that_nobody_placed_gives_no_metres_and_a_note(tmp_path, relative, capsys):
+    process([measured_bag(tmp_path / 'bag', 'cloud', frame_id='roof')], tmp_path / 'out', metric='range', **relative)
+    shown = capsys.readouterr()
+    assert '8 frames of relative depth' in shown.out
+    assert "8 of 8 frames have no sure scale; the last of them: converging, no transform from 'roof' to 'cam'" in shown.err
+
+
+def test_depth_pictures_beside_pictures_make_metres(tmp_path, relative):
+    for name in ('rgb', 'depth'):
+        (tmp_path / name).mkdir()
+    for index in range(6):
+        (tmp_path / 'rgb' / f'{index}.png').write_bytes(jpeg(passing_by(index), '.png'))
+        depth = grey_depth(passing_by(index))
+        cv2.imwrite(str(tmp_path / 'depth' / f'{index}.png'), np.round(depth * 1000).astype(np.uint16))
+    process([tmp_path / 'rgb'], tmp_path / 'out', metric=f'range:{tmp_path / "depth"}', camera='30,31,16,12', **relative)
+    measured = np.load(tmp_path / 'out' / lines(tmp_path / 'out')[-1]['depth_m_file'])
+    assert np.median(np.abs(measured / depth - 1)) < 0.01
+
+
+def test_a_scale_that_is_known_makes_metres_of_anything(tmp_path, pictures, relative, capsys):
+    process([pictures], tmp_path / 'out', metric='fixed:0.05,0.1', **relative)
+    depth = np.load(tmp_path / 'out' / lines(tmp_path / 'out')[0]['depth_m_file'])
+    assert depth == pytest.approx(grey_depth(picture(0) // 2), rel=1e-4)
+    shown = capsys.readouterr()
+    assert '6 frames of metric depth' in shown.out and shown.err == ''
+
+
+def test_a_slow_metric_network_makes_metres(tmp_path, bag, relative, metric):
+    process([bag], tmp_path / 'out', metric='family:onnx', **{**relative, 'set': [
+        *relative['set'], f'metric.weights={metric["weights"]}', 'metric.every_s=0']})
+    assert len(lines(tmp_path / 'out')) == 5
+
+
+@pytest.mark.parametrize(('change', 'kind', 'words'), [
+    ({'metric': 'range:/nothing'}, InputError, 'bag has no sensor_msgs/msg/PointCloud2 .* on /nothing; .*: /sensor .sensor'),
+    ({'metric': 'odometry'}, InputError, 'bag has no topic that may be the metric source'),
+    ({'metric': 'odometry:tf', 'input': 'pictures'}, InputError, 'pictures has no topics for metric.source=odometry'),
+    ({'metric': 'camera_height'}, SettingsError, 'height'),
+    ({'metric': 'lidar'}, SettingsError, "metric.source='lidar': expected one of none, range"),
+    ({'metric': 'fixed:1'}, SettingsError, '--metric fixed:1: expected'),
+    ({'metric': 'range:/sensor', 'set': ['metric.extrinsic=1,2,3']}, SettingsError, 'metric.extrinsic='),
+])
+def test_a_source_of_metres_that_cannot_be_is_refused_and_leaves_nothing(tmp_path, pictures, relative, change, kind, words):
+    measured_bag(tmp_path / 'bag', 'cloud')
+    asked = {'input': 'bag', **relative, **change}
+    with pytest.raises(kind, match=words):
+        process([tmp_path / asked.pop('input')], tmp_path / 'out', **asked)
+    assert visible_and_hidden(tmp_path) == ['bag', 'pictures']
 
 
 # Several recordings.
