@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from depth_ros import Frame, open_stream
+from depth_ros.core.camera import Camera
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import BackendError, InputError, SettingsError, WeightsError
 from depth_ros.families import load_family
 from depth_ros.pipeline import needed_bytes
 from depth_ros.settings import build
 from test.families.tiny import settings_of, write
+from test.grey_network import write_network
 
 
 def pictures(count, height=120, width=160):
@@ -168,3 +170,27 @@ def test_a_stream_names_its_weights_by_their_checksum(windowed):
     path = Path(windowed.weights)
     assert (info['backend'], info['weights']) == ('torch', path.name)
     assert info['weights_sha256'] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_slow_metric_network_brings_metres_to_a_fast_relative_one(tmp_path):
+    slow, fast = (str(write_network(tmp_path, quantity)) for quantity in ('disparity_metric', 'disparity_affine'))
+    stream = open_stream(family='onnx', weights=fast, alignment__per_frame='off', metric__source='family',
+                         metric__family='onnx', metric__weights=slow)
+    grey = np.tile(np.linspace(40, 250, 64).astype(np.uint8)[None, :, None], (48, 1, 3))
+    camera = Camera(48, 64, 50, 50, 31.5, 23.5)
+    out = [depth for number in range(3) for depth in stream.push(Frame(grey, number * 33_000_000, camera))]
+    assert [depth.anchor.state for depth in out] == ['converging', 'locked', 'locked']
+    assert out[2].depth_m[:, 8:-8] == pytest.approx(255 / 10 / grey[:, 8:-8, 0].astype(float), rel=0.02)
+
+
+def test_a_slow_network_without_metres_is_refused():
+    with pytest.raises(SettingsError, match='metric.family=lite gives disparity_affine, no metres'):
+        open_stream(metric__source='family', metric__family='lite')
+
+
+def test_live_the_slow_network_is_not_waited_for(tmp_path):
+    slow = str(write_network(tmp_path, 'disparity_metric'))
+    stream = open_stream(metric__source='family', metric__family='onnx', metric__weights=slow, live=True, in_background=True)
+    answer = stream.ask(pictures(1)[0])
+    assert answer.result(timeout=30).shape == (120, 160)
+    assert isinstance(stream.ask(Frame(np.zeros((2, 2)), 0)).exception(timeout=30), Exception)

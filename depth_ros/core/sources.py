@@ -18,7 +18,7 @@ from depth_ros.settings import MetricSettings
 SPAN_NS = 2_000_000_000    # frames are kept this long for measurements that come late,
 MOST_FRAMES = 60           # at most so many,
 KEPT_PX = 2                # and every n-th pixel of them
-ASKED_PX = 16              # every n-th pixel of a network's answer is used
+ASKED_ROWS = 30            # so many rows, and as dense columns, of a network's answer are used
 
 Ask = Callable[[Frame], 'Future[np.ndarray]']    # picture -> (H, W) depth in metres, sooner or later
 
@@ -106,7 +106,7 @@ class FamilySource:
         # The first two questions follow each other at once: one answer alone does not lock.
         due = self.last_ns is None or self.answers < 2 or frame.stamp_ns - self.last_ns >= self.every_ns
         if self.asked is None and due:
-            self.asked = frame.stamp_ns, map[::ASKED_PX, ::ASKED_PX].copy(), self.ask(frame)
+            self.asked = frame.stamp_ns, _thin(map).copy(), self.ask(frame)
             self.last_ns = frame.stamp_ns
             done += self._answer()    # of a network that is waited for
         return done
@@ -117,10 +117,15 @@ class FamilySource:
         (stamp_ns, map, answer), self.asked = self.asked, None
         self.answers += 1
         try:
-            depth_m = answer.result()[::ASKED_PX, ::ASKED_PX]
+            depth_m = _thin(answer.result())
         except Exception as error:    # a network can fail in any way; the stream goes on without it
             reason = str(error) if isinstance(error, DepthRosError) else f'{type(error).__name__}: {error}'
             return [Correspondences(stamp_ns, problem=f'metric.family={self.name} failed: {reason}')]
         with np.errstate(divide='ignore'):
             inverse_depth = 1 / depth_m.astype(np.float64).ravel()
         return [Correspondences(stamp_ns, map.astype(np.float64).ravel(), inverse_depth, np.ones(map.size))]
+
+
+def _thin(map: np.ndarray) -> np.ndarray:
+    step = max(1, min(map.shape) // ASKED_ROWS)
+    return map[::step, ::step]
