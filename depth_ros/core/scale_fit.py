@@ -87,10 +87,10 @@ class ScaleFit:
         now = float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
         past = now if math.isnan(self.agreement) else self.agreement
         self.agreement = AGREEMENT_MEMORY * past + (1 - AGREEMENT_MEMORY) * now
-        if self.agreement >= AGREEMENT and scale > 0 and self.residual <= WORST:
-            return ''
-        return (f'the points do not fit the picture (rank correlation {self.agreement:.2f}, median error of depth '
-                f'{100 * self.residual:.0f} %); check where the sensor sits, its frame_id and its stamps')
+        if self.agreement < AGREEMENT or self.residual > WORST:
+            return (f'the points do not fit the picture (rank correlation {self.agreement:.2f}, median error of depth '
+                    f'{100 * self.residual:.0f} %); check where the sensor sits, its frame_id and its stamps')
+        return '' if scale > 0 else 'by the newest points alone near and far would be swapped'
 
     def _add(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, stamp_ns: int) -> None:
         share = INDEPENDENT * weight / weight.sum()
