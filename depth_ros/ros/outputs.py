@@ -35,7 +35,8 @@ def tf_broadcaster(node: Node) -> Any:
         from tf2_ros import TransformBroadcaster
     except ImportError as error:
         distro = os.environ.get('ROS_DISTRO', '<distro>')
-        raise MissingDependency(f'node.publish_tf needs tf2_ros; install ros-{distro}-tf2-ros or set it to false') from error
+        raise MissingDependency(f'node.publish_tf needs tf2_ros; install ros-{distro}-tf2-ros-py or set it to '
+                                'false') from error
     return TransformBroadcaster(node)
 
 

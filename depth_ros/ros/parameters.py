@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import Field
+from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
@@ -21,11 +22,17 @@ def declare(node: Node) -> None:
     # rclpy silently ignores overrides of names that are never declared, and has no public way to list them.
     given = {name: item.value for name, item in node._parameter_overrides.items() if not name.startswith(NOT_OURS)}
     for name, item in options():
-        if type(given.get(name)) is bool and 'on' in item.metadata['choices']:    # as YAML reads on and off
-            given[name] = 'on' if given[name] else 'off'
+        if name in given:
+            given[name] = _as_written(given[name], item.metadata['choices'])
     values = flatten(build(given))
     for name, item in options():
         node.declare_parameter(name, values[name], describe(item), ignore_override=True)
+
+
+def _as_written(value: Any, choices: tuple[str, ...]) -> Any:
+    """Return the choice that was written where YAML, as rcl reads it, takes the word for something else."""
+    word = {True: 'on', False: 'off'}[value] if type(value) is bool else str(value)    # also inf and nan
+    return word if word in choices else value
 
 
 def describe(item: Field) -> ParameterDescriptor:

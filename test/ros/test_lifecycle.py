@@ -50,7 +50,7 @@ def test_a_node_that_cannot_configure_says_why_and_waits(tmp_path: Path) -> None
 def test_transforms_are_not_promised_where_tf2_ros_is_missing(networks: dict[str, Path], tmp_path: Path) -> None:
     with Rig('transforms', tmp_path, weights=networks['relative'], node__publish_tf=True) as rig:
         status = rig.status(lambda values, status: status.level == DiagnosticStatus.ERROR)
-        assert re.search('node.publish_tf needs tf2_ros; install ros-.*-tf2-ros or set it to false$', status.message)
+        assert re.search('node.publish_tf needs tf2_ros; install ros-.*-tf2-ros-py or set it to false$', status.message)
         assert rig.state() == 'unconfigured'
         assert rig.set_parameter('node.publish_tf', False).successful
         assert rig.change_state(Transition.TRANSITION_CONFIGURE)

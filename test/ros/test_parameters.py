@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+import rclpy
 from rcl_interfaces.srv import DescribeParameters, ListParameters
 
+from depth_ros.ros import parameters
 from depth_ros.settings import options
 from test.ros.rig import HEIGHT, WIDTH, Rig, camera_info, grey_picture, image
 
@@ -46,6 +48,18 @@ def test_what_may_not_change_is_refused_with_the_reason(metric: Rig, name: str, 
 
 def test_the_same_value_again_is_no_change(metric: Rig) -> None:
     assert metric.set_parameter('family', 'onnx').successful    # `ros2 param load` sends whole files
+
+
+def test_choices_that_yaml_takes_for_switches_or_numbers_are_still_choices() -> None:
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    words = {'alignment.per_frame': 'off', 'cloud.far': 'inf', 'cloud.scan.far': 'nan'}
+    given = ['--ros-args', *(part for name, word in words.items() for part in ('-p', f'{name}:={word}'))]
+    node = rclpy.create_node('reading', context=context, cli_args=given)
+    parameters.declare(node)
+    assert {name: node.get_parameter(name).value for name in words} == words
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
 
 
 def test_every_setting_is_a_parameter_with_its_help_and_limits(metric: Rig) -> None:
