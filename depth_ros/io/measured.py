@@ -78,25 +78,26 @@ class Measurements:
         self._collect(stamp, clean(frame_id))
         given, still = [], []
         for item in self.waiting:
-            early_s = (item.stamp - stamp) / 1e9
-            if self.settings.tolerance_s < early_s < FUTURE_S:
+            early_s, measurement, problem = (item.stamp - stamp) / 1e9 - self.settings.tolerance_s, None, ''
+            if 0 < early_s < FUTURE_S:
                 still.append(item)
                 continue
             try:
                 if early_s >= FUTURE_S:
-                    raise InputError(f'the {item.kind} message is stamped {early_s:.1f} s later than the picture; '
-                                     'synchronise the clocks of the sensors')
+                    raise InputError(f'the {item.kind} message is stamped {(item.stamp - stamp) / 1e9:.1f} s later than the '
+                                     'picture; synchronise the clocks of the sensors')
                 measurement = self._measure(item, clean(frame_id), camera)
             except UnknownTransform as error:
                 if self.live and stamp - item.stamp < PATIENCE_NS:
                     still.append(item)
-                    continue
-                measurement = Measurement(min(item.stamp, stamp), problem=f'{error}; {NO_EXTRINSIC}')
+                else:
+                    problem = f'{error}; {NO_EXTRINSIC}'
             except InputError as error:
-                measurement = Measurement(min(item.stamp, stamp), problem=str(error))
+                problem = str(error)
             except Exception as error:    # a damaged message can raise anything
-                measurement = Measurement(min(item.stamp, stamp), problem=f'the {item.kind} message cannot be read '
-                                          f'({type(error).__name__}: {error}); correct its driver')
+                problem = f'the {item.kind} message cannot be read ({type(error).__name__}: {error}); correct its driver'
+            if problem:
+                measurement = Measurement(min(item.stamp, stamp), problem=problem)
             if measurement:
                 given.append(measurement)
         self.waiting = still

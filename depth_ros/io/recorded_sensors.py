@@ -70,7 +70,7 @@ def _choose(recording: Recording, kind: str, wanted: str) -> Topic:
 def with_measured(recorded: Recorded, recording: Recording, settings: MetricSettings,
                   topics: dict[str, str]) -> Iterator[tuple[int, Frame]]:
     """Yield (log time ns, frame) with what was measured up to each frame; of /tf_static the whole bag counts."""
-    ours = Measurements(settings, live=False)
+    ours, ahead_ns = Measurements(settings, live=False), AHEAD_NS + round(settings.tolerance_s * 1e9)
     static = {name: kind for name, kind in topics.items() if kind == 'tf_static'}
     with closing(_messages(replace(recording, start_ns=None, end_ns=None), static)) as messages:
         for _, kind, message in messages:
@@ -78,7 +78,7 @@ def with_measured(recorded: Recorded, recording: Recording, settings: MetricSett
     with closing(_messages(recording, {name: kind for name, kind in topics.items() if name not in static})) as messages:
         coming = next(messages, None)
         for log_ns, frame in recorded():
-            while coming is not None and coming[0] <= log_ns + AHEAD_NS:
+            while coming is not None and coming[0] <= log_ns + ahead_ns:
                 ours.add(*coming[1:])
                 coming = next(messages, None)
             yield log_ns, _measured(ours, frame)

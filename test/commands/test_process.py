@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -332,11 +333,11 @@ def measured_bag(path, kind, count=8, frame_id='lidar', writer=write_ros2):
     return writer(path, sorted(entries, key=lambda entry: entry[1]))
 
 
-@pytest.mark.parametrize('writer', [write_ros2, write_ros1])
+@pytest.mark.parametrize(('name', 'writer', 'live'), [
+    ('mcap', write_ros2, True), ('db3', partial(write_ros2, plugin='SQLITE3'), False), ('ros1.bag', write_ros1, False)])
 @pytest.mark.parametrize('kind', ['cloud', 'image'])
-@pytest.mark.parametrize('live', [False, True])
-def test_a_range_topic_of_the_bag_makes_metres(tmp_path, relative, capsys, kind, writer, live):
-    path = measured_bag(tmp_path / ('a.bag' if writer is write_ros1 else 'a'), kind, writer=writer)
+def test_a_range_topic_of_the_bag_makes_metres(tmp_path, relative, capsys, kind, name, writer, live):
+    path = measured_bag(tmp_path / name, kind, writer=writer)
     process([path], tmp_path / 'out', metric='range:/sensor', live=live, **relative)
     last = lines(tmp_path / 'out')[-1]
     depth = np.load(tmp_path / 'out' / last['depth_m_file'])

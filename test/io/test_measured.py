@@ -1,5 +1,6 @@
 import re
 import threading
+from array import array
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_a_source_needs_only_its_messages(settings, kinds):
 def test_every_layout_of_a_cloud_gives_its_points(layout):
     seen = np.random.default_rng(0).uniform(1, 4, (6, 3))
     assert points(('range', cloud(NOW, seen, 'cam', **layout))) == pytest.approx(seen.astype(np.float32), rel=1e-6)
+
+
+@pytest.mark.parametrize('payload', [bytes, lambda data: array('B', data), bytearray])
+def test_the_bytes_of_a_message_may_come_as_rclpy_gives_them(payload):
+    message, image = cloud(NOW, [(1, 2, 3)], 'cam'), depth_image(NOW, RAMP, '64FC1')
+    message.data, image.data = payload(message.data.tobytes()), payload(image.data.tobytes())
+    assert points(('range', message)).tolist() == [[1, 2, 3]] and len(points(('range', image))) == RAMP.size
 
 
 def test_what_is_no_point_is_left_out():
@@ -226,6 +234,8 @@ def test_what_is_stamped_in_the_far_future_is_a_problem_and_not_kept():
     (only,), ours = measure('range', ('range', message))
     assert 'stamped 60.0 s later than the picture; synchronise the clocks' in only.problem and only.stamp_ns == NOW
     assert ours.waiting == []
+    (only,), _ = measure('range', ('range', cloud(NOW + 7 * SECOND, [(0, 0, 2)], 'cam')), tolerance_s=10.0)
+    assert only.problem == ''
 
 
 def test_a_measurement_waits_a_while_for_its_transform():
