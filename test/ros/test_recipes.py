@@ -252,7 +252,7 @@ def test_a_page_speaks_of_topics_and_settings_that_exist(page: str, published: d
     assert set(spoken) <= {*published, 'reset'}
     settings = {name for name, _ in options()}
     groups = '|'.join({name.split('.')[0] for name in settings if '.' in name})
-    assert set(re.findall(rf'`((?:{groups})\.\w+)`', text)) <= settings
+    assert set(re.findall(rf'`((?:{groups})\.[\w.]+)`', text)) <= settings
 
 
 def test_a_wrong_recipe_would_be_found() -> None:
