@@ -152,6 +152,9 @@ class Worker:
         for depth in done:
             self.outputs.publish(depth, settings.cloud)
             self.statistics.published(depth, self.received_s.pop(depth.stamp_ns, None))
+            anchor = depth.anchor
+            if anchor.state == 'lost' or anchor.state == 'converging' and anchor.age_s > settings.metric.timeout_s:
+                self.warn(f'metres {anchor.state}: {anchor.reason}')
         self.statistics.seconds['publish'] = time.monotonic() - began_s
 
     def _drop(self, reason: str, error: Exception) -> None:

@@ -140,6 +140,7 @@ def test_a_sensor_that_sends_what_is_of_no_use_is_lost_with_the_reason(robot: Ro
     status = robot.until('lost', make)
     assert said in status.message
     robot.rig.status(lambda values, status: said in status.message and said in values['metric_reason'])
+    wait(lambda: 'metres lost: ' in robot.rig.process.log and said in robot.rig.process.log, 'a word in the log')
     robot.until('locked', cloud)
 
 
