@@ -41,7 +41,7 @@ def choose_topics(recording: Recording, settings: MetricSettings, wanted: str) -
     if 'tf' in kinds:
         chosen |= {item.name: 'tf_static' if item.name.endswith('tf_static') else 'tf'
                    for item in recording.topics if item.msgtype in TYPES['tf']}
-    if kinds == TF and not chosen:
+    if kinds == TF and not chosen and not settings.extrinsic:
         raise InputError(f'{recording.name} has no /tf and no /tf_static, where metric.source={settings.source} should look')
     return chosen
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 
 from depth_ros.core.pose import rotation
@@ -28,9 +29,9 @@ class _Edge:
     parent: str
     static: bool
     stamps: list[int] = field(default_factory=list)
-    poses: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)    # (3) m, (4) unit quaternion x y z w
+    poses: list[np.ndarray] = field(default_factory=list)    # T_parent_child (4, 4)
 
-    def add(self, stamp: int, pose: tuple[np.ndarray, np.ndarray]) -> None:
+    def add(self, stamp: int, pose: np.ndarray) -> None:
         if self.static:
             self.stamps, self.poses = [stamp], [pose]
             return
@@ -43,21 +44,22 @@ class _Edge:
         del self.stamps[:old], self.poses[:old]
 
     def at(self, stamp: int, child: str) -> np.ndarray:
-        """Return T_parent_child (4, 4) at a time, between two poses linear and spherical."""
+        """Return T_parent_child (4, 4) at a time; between two poses it moves and turns evenly."""
         if self.static:
-            return _matrix(*self.poses[0])
-        first, last = self.stamps[0], self.stamps[-1]
-        if not first <= stamp <= last:
-            early = stamp < first
-            gap_s = (first - stamp if early else stamp - last) / 1e9
-            when = f'begins {gap_s:.3f} s after' if early else f'ends {gap_s:.3f} s before'
+            return self.poses[0]
+        early_s, late_s = (self.stamps[0] - stamp) / 1e9, (stamp - self.stamps[-1]) / 1e9
+        if early_s > 0 or late_s > 0:
+            when = f'begins {early_s:.3f} s after' if early_s > 0 else f'ends {late_s:.3f} s before'
             raise UnknownTransform(f'the transform from {child!r} to {self.parent!r} {when} it is asked for')
         at = bisect_left(self.stamps, stamp)
         if self.stamps[at] == stamp:
-            return _matrix(*self.poses[at])
-        (p, q), (p_next, q_next) = self.poses[at - 1:at + 1]
+            return self.poses[at]
+        T, T_next = self.poses[at - 1:at + 1]
         share = (stamp - self.stamps[at - 1]) / (self.stamps[at] - self.stamps[at - 1])
-        return _matrix(p + share * (p_next - p), _slerp(q, q_next, share))
+        turn = cv2.Rodrigues(T[:3, :3].T @ T_next[:3, :3])[0]    # axis * angle
+        between = T + share * (T_next - T)
+        between[:3, :3] = T[:3, :3] @ cv2.Rodrigues(share * turn)[0]
+        return between
 
 
 class TransformTree:
@@ -74,7 +76,7 @@ class TransformTree:
         for item in transforms:
             parent, child = clean(item.header.frame_id), clean(item.child_frame_id)
             name = f'the transform from {child!r} to {parent!r}'
-            pose = read_pose(item.transform.translation, item.transform.rotation, name)
+            pose = read_matrix(item.transform.translation, item.transform.rotation, name)
             if child in self._line(parent):
                 raise InputError(f'{name} would close a loop and was left out; find out who publishes it')
             edge = self.edges.get(child)
@@ -124,34 +126,14 @@ def clean(frame_id: str) -> str:
     return frame_id.lstrip('/')
 
 
-def read_pose(position: Any, orientation: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return position (3) m and unit quaternion (4) x y z w of two messages. Raises InputError if they are none."""
-    p = np.array([position.x, position.y, position.z], np.float64)
-    q = np.array([orientation.x, orientation.y, orientation.z, orientation.w], np.float64)
-    length = float(np.linalg.norm(q))
-    if not np.isfinite(p).all() or not abs(length - 1) < 0.1:
-        raise InputError(f'{name} is no pose (position {p.tolist()}, quaternion of length {length:.3g}); correct who '
-                         'publishes it')
-    return p, q / length
-
-
 def read_matrix(position: Any, orientation: Any, name: str) -> np.ndarray:
     """Return (4, 4) float64 of two messages. Raises InputError if they are no pose."""
-    return _matrix(*read_pose(position, orientation, name))
-
-
-def _matrix(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    place = [position.x, position.y, position.z]
+    turn = np.array([orientation.x, orientation.y, orientation.z, orientation.w], np.float64)
+    length = float(np.linalg.norm(turn))
+    if not np.isfinite(place).all() or not abs(length - 1) < 0.1:
+        raise InputError(f'{name} is no pose (position {place}, quaternion of length {length:.3g}); correct who publishes '
+                         'it')
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = rotation(q), p
+    T[:3, :3], T[:3, 3] = rotation(turn), place
     return T
-
-
-def _slerp(q: np.ndarray, q_next: np.ndarray, share: float) -> np.ndarray:
-    cosine = float(q @ q_next)
-    if cosine < 0:    # the same rotation, the short way round
-        q_next, cosine = -q_next, -cosine
-    angle = np.arccos(min(cosine, 1.0))
-    if angle < 1e-6:
-        return q
-    mixed: np.ndarray = (np.sin((1 - share) * angle) * q + np.sin(share * angle) * q_next) / np.sin(angle)
-    return mixed
