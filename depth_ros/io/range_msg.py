@@ -60,10 +60,9 @@ def depth_points(msg: Any, camera: Camera, near_m: float, far_m: float) -> np.nd
     if unit != 1:
         depth *= np.float32(unit)
     kept = thin(_between(depth, near_m, far_m, 'the depth image', 'pixels'))
-    points = np.ones((len(kept), 3), np.float32)
-    points[:, :2] = rays(camera).reshape(-1, 2)[kept]
-    points *= depth[kept, None]
-    return points[np.isfinite(points).all(axis=1)]    # there are pixels that no ray of the lens meets
+    z, table = depth[kept], rays(camera).reshape(-1, 2)
+    points = np.stack([table[kept, 0] * z, table[kept, 1] * z, z], axis=1)
+    return points[np.isfinite(points[:, 0])]    # there are pixels that no ray of the lens meets
 
 
 def check_encoding(msg: Any) -> None:
