@@ -137,7 +137,7 @@ class CloudSettings:
                       'their ray, which clears a costmap up to there.', choices=FAR, live=True)
     image_far: str = option('nan', 'The same for ~/depth/image, where nan leaves depth beyond cloud.max_depth_m as it is; '
                             'cap: the value is cloud.max_depth_m.', choices=FAR, live=True)
-    edge_ratio: float = option(0.05, 'A point flies if it hangs between two surfaces, farther from both than this share of '
+    edge_ratio: float = option(0.08, 'A point flies if it hangs between two surfaces, farther from both than this share of '
                                'its depth; 0 keeps all.', low=0.0, high=10.0, live=True)
     edge_px: int = option(0, 'How far to look for the two surfaces; 0: a 60th of the short side; more for maps of much '
                           'smaller networks [px].', low=0, high=256, live=True)

@@ -22,17 +22,21 @@ from depth_ros.core.stream import DepthStream
 from depth_ros.errors import InputError
 from depth_ros.evaluation import metrics
 from depth_ros.evaluation.datasets import Sample, Sequence
+from depth_ros.evaluation.flying import score_cloud, through_small
 from depth_ros.evaluation.measured import RangeSensor, made
 from depth_ros.evaluation.protocols import VideoFit, align_picture, to_metric_depth
 from depth_ros.evaluation.trajectory import score_trajectory
 from depth_ros.io.output import writing
+from depth_ros.settings import CloudSettings
 
 STILL_PICTURES, STILL_SETTLED = 20, 12    # the last ones of them are measured
 STILL_NOISE_GREY = 4.0                    # standard deviation of the made sensor noise
 STILL_PERIOD_NS = 33_333_333
 STILL_PIXELS = 300_000                    # about as many are looked at
+LEAST_POSES = 3                           # make a path
 BOUNDARY_PX = 120                         # short side at which `boundary_f1` compares; a pixel is its tolerance
 CLOUD_STEP_PX = 4                         # every n-th pixel becomes a point of `cloud_f1`,
+CLOUDS = 10                               # so many pictures, evenly spread, are searched for flying points
 CLOUD_REACH = 0.05                        # which is met within this share of the truth's median depth
 NAN = math.nan
 
@@ -83,6 +87,7 @@ class Said(NamedTuple):
     truth: np.ndarray | None             # (4, 4), true T_world_cam
     anchor: Anchor
     is_metric: bool
+    T_metric_cam: np.ndarray | None = None    # (4, 4), m
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Predicted:
     said: list[Said]
     scale: float                         # of the one fit of the video
     shift: float
+    cloud: CloudSettings                 # how flying points are told
 
     def map(self, index: int) -> np.ndarray:
         """Return the (H, W) float32 map of a picture, in the network's own space."""
@@ -136,9 +142,10 @@ def predict(stream: DepthStream, sequence: Sequence, folder: Path,
             np.save(_file(folder, len(said)), depth.map)
         if sequence.is_video and sample.depth_m is not None:
             fit.add(depth.map, sample.depth_m, metrics.scored(sample.depth_m, sample.depth_m, far_m=sequence.far_m))
-        said.append(Said(ms, depth.segment, depth.T_world_cam, sample.T_world_cam, depth.anchor, depth.depth_m is not None))
+        said.append(Said(ms, depth.segment, depth.T_world_cam, sample.T_world_cam, depth.anchor, depth.depth_m is not None,
+                         depth.T_metric_cam))
         advance()
-    return Predicted(sequence, stream.family.quantity, folder, said, *fit.solve())
+    return Predicted(sequence, stream.family.quantity, folder, said, *fit.solve(), stream.settings.cloud)
 
 
 def run(stream: DepthStream, sequence: Sequence,
@@ -191,7 +198,7 @@ def score(predicted: Predicted, network: str, still: float = NAN) -> Score:
     found['still_noise'] = still
     found['ms_median'] = float(np.median([frame.ms for frame in frames]))
     notes: list[str] = []
-    found |= _metres(predicted, frames)
+    found |= _metres(predicted, frames) | _clouds(predicted)
     if sequence.is_video:
         found['factor_variation'] = metrics.scale_variation([frame.factor for frame in frames])
         found['segments'] = len({frame.segment for frame in frames})
@@ -290,6 +297,23 @@ def _since(predicted: Predicted, index: int, last: tuple[Sample, np.ndarray | No
     return known
 
 
+def _clouds(predicted: Predicted) -> dict[str, float]:
+    """Return what is known of flying points: means over some pictures, of the network and (`truth_`) of the true depth
+    through a network of small pictures.
+    """
+    sequence, scores = predicted.sequence, list[dict[str, float]]()
+    wanted = {index * sequence.count // CLOUDS for index in range(CLOUDS)}
+    for index, sample in enumerate(sequence.samples()):
+        if index not in wanted or sample.depth_m is None or sample.camera is None or not find_spec('scipy'):
+            continue
+        scores.append({})
+        for name, depth_m in (('', predicted.alone(index, sample.depth_m)), ('truth_', through_small(sample.depth_m))):
+            valid = metrics.scored(depth_m, sample.depth_m, far_m=sequence.far_m)
+            known = score_cloud(depth_m, np.where(valid, sample.depth_m, np.nan), valid, sample.camera, predicted.cloud)
+            scores[-1] |= {f'cloud_{name}{key}': value for key, value in known.items()}
+    return {name: _mean(each[name] for each in scores) for name in (scores[0] if scores else ())}
+
+
 def _motion(predicted: Predicted, frames: list[FrameScore]) -> tuple[dict[str, float], list[str]]:
     """Return the scores of the motion, and notes on those that cannot be given."""
     turns = np.array([(frame.rotation_error_deg, frame.rotation_deg) for frame in frames])
@@ -299,6 +323,10 @@ def _motion(predicted: Predicted, frames: list[FrameScore]) -> tuple[dict[str, f
     error, still = np.median(turns, axis=0)
     found = {'rotation_error_deg_median': float(error), 'rotation_deg_median': float(still)}
     name, said = predicted.sequence.name, predicted.said
+    run = _longest_run([None if each.truth is None or each.T_metric_cam is None else each.segment for each in said])
+    if len(run) >= LEAST_POSES:
+        notes = [f'{name}: the path in metres is {len(run)} of {len(said)} frames long'] if len(run) < len(said) else []
+        return found | _path_in_metres([said[index] for index in run], [frames[index].stamp_ns for index in run]), notes
     pairs = [(each.truth, each.T_world_cam) for each in said if each.truth is not None and each.T_world_cam is not None]
     if not any(T[:3, 3].any() for _, T in pairs):
         return found, [f'{name}: no translation is predicted, so rotation is scored and no trajectory']
@@ -308,6 +336,27 @@ def _motion(predicted: Predicted, frames: list[FrameScore]) -> tuple[dict[str, f
     truth, poses = (np.stack(each) for each in zip(*pairs, strict=True))
     scored = score_trajectory(truth, poses, stamps_ns, scale=not predicted.quantity.is_metric)
     return found | {key: scored[key] for key in ('ate_m', 'rpe_m', 'rpe_deg')}, []
+
+
+def _path_in_metres(said: list[Said], stamps_ns: list[int]) -> dict[str, float]:
+    """Return the scores of a path in metres, with one scale for all of it and (`metric_`) as it came."""
+    truth, poses = (np.stack([np.asarray(pose) for pose in each])
+                    for each in zip(*((one.truth, one.T_metric_cam) for one in said), strict=True))
+    scaled, metric = (score_trajectory(truth, poses, np.array(stamps_ns), scale=scale) for scale in (True, False))
+    lengths = [np.linalg.norm(np.diff(path[:, :3, 3], axis=0), axis=1).sum() for path in (truth, poses)]
+    names = ('ate_m', 'rpe_m', 'rpe_deg')
+    return {name: scaled[name] for name in names} | {f'metric_{name}': metric[name] for name in names} | {
+        'trajectory_scale': scaled['scale'], 'trajectory_length': float(lengths[1] / max(lengths[0], 1e-12))}
+
+
+def _longest_run(segments: list[int | None]) -> range:
+    """Return the longest stretch of positions within one segment; a path that was lost begins anew."""
+    best, start = range(0), 0
+    for index, segment in enumerate(segments):
+        if segment is None or (index > start and segment != segments[index - 1]):
+            start = index + (segment is None)
+        best = max(best, range(start, index + 1), key=len)
+    return best
 
 
 def _angle_deg(T: np.ndarray) -> float:

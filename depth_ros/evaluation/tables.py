@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from depth_ros.evaluation.flying import SMALL_PX
 from depth_ros.evaluation.score import BOUNDARY_PX, Score
 
 BOUNDARY = f'boundary F1 at {BOUNDARY_PX} px'
@@ -18,8 +19,8 @@ class Table(NamedTuple):
 
 
 def tables(scores: list[Score]) -> list[Table]:
-    """Return the tables of single pictures, of videos and of metres, those of them that have rows."""
-    return [table for table in (_pictures(scores), _videos(scores), _metres(scores)) if table.rows]
+    """Return the tables of single pictures, of videos, of metres and of clouds, those of them that have rows."""
+    return [table for table in (_pictures(scores), _videos(scores), _metres(scores), _clouds(scores)) if table.rows]
 
 
 def as_text(table: Table) -> str:
@@ -59,6 +60,22 @@ def _metres(scores: list[Score]) -> Table:
     return Table('Metres as they came', header, rows)
 
 
+def _clouds(scores: list[Score]) -> Table:
+    """Return a row for each network, and one for the true depth through a network of small pictures."""
+    rows, x = list[list[str]](), 'cloud_{}{}_5{}'
+    for score in scores:
+        for name, prefix in ((score.network, ''), (f'true depth at {SMALL_PX} px', 'truth_')):
+            if x.format(prefix, 'flying', '') not in score.metrics or any(row[:2] == [score.dataset, name] for row in rows):
+                continue
+            cells = [f'{_mean([score], x.format(prefix, key, ""), "{:.2f}", 100)} -> '
+                     f'{_mean([score], x.format(prefix, key, "_left"), "{:.2f}", 100)}' for key in ('flying', 'off')]
+            chamfer = [_mean([score], f'cloud_{prefix}edge_chamfer_{key}m', '{:.1f}', 1000) for key in ('', 'left_')]
+            kept = _mean([score], x.format(prefix, 'kept', ''), '{:.1f}', 100)
+            rows.append([score.dataset, name, cells[0], kept, cells[1], ' -> '.join(chamfer)])
+    header = ['set', 'map', 'flying points [%]', 'surface kept [%]', 'off the surface [%]', 'edge Chamfer [mm]']
+    return Table('Clouds before -> after flying points are dropped, at 5 % of depth', header, rows)
+
+
 VIDEO_COLUMNS: dict[str, Callable[[Score], str]] = {
     'video': lambda score: score.dataset,
     'network': lambda score: score.network,
@@ -70,6 +87,9 @@ VIDEO_COLUMNS: dict[str, Callable[[Score], str]] = {
     'rotation error (standing still) [deg]': lambda score: _rotation(score),
     'ATE [m]': lambda score: _mean([score], 'ate_m', '{:.3f}'),
     'RPE [m]': lambda score: _mean([score], 'rpe_m', '{:.4f}'),
+    'ATE, RPE as they came [m]': lambda score: _path(score),
+    'trajectory scale': lambda score: _mean([score], 'trajectory_scale', '{:.3f}'),
+    'path length, over the true one': lambda score: _mean([score], 'trajectory_length', '{:.3f}'),
     'time per frame [ms]': lambda score: _mean([score], 'ms_median', '{:.1f}'),
 }
 
@@ -85,6 +105,11 @@ def _videos(scores: list[Score]) -> Table:
 def _accuracy(scores: Iterable[Score]) -> str:
     scores = list(scores)
     return f'{_mean(scores, "absrel", "{:.3f}")} / {_mean(scores, "delta1", "{:.3f}")}'
+
+
+def _path(score: Score) -> str:
+    ate, rpe = _mean([score], 'metric_ate_m', '{:.3f}'), _mean([score], 'metric_rpe_m', '{:.4f}')
+    return ate if ate == '-' else f'{ate}, {rpe}'
 
 
 def _rotation(score: Score) -> str:

@@ -31,7 +31,7 @@ def test_it_opens_without_a_network(page):
 
 
 def test_it_holds_tables_curves_pictures_and_clouds(page):
-    assert page.count('<table>') == 3 and page.count('<canvas') == 1 and 'depth_ros 1.2.3' in page
+    assert page.count('<table>') == 4 and page.count('<canvas') == 1 and 'depth_ros 1.2.3' in page
     titles = re.findall(r'aria-label="([^"]+)"><path', page)
     assert any('each picture' in title for title in titles) and any('TAE' in title for title in titles)
     assert page.count('class="line s0"') == page.count('class="line s1"') >= 5
