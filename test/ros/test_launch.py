@@ -2,9 +2,7 @@
 
 import ast
 import runpy
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,28 +60,6 @@ def started() -> Any:
 def test_the_display_starts_on_request_only(started: Any) -> None:
     assert len(started()) == 1
     assert [node.node_package for node in started(rviz='true')] == ['depth_ros', 'rviz2']
-
-
-class Value:
-    """Stands in for ParameterValue."""
-
-    def __new__(cls, value: str, value_type: type) -> Any:
-        return value_type(value)
-
-
-@pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that gives the nodes as they would be started, without `launch`."""
-    stand_in = SimpleNamespace(
-        LaunchContext=None, LaunchDescription=None, DeclareLaunchArgument=None, OpaqueFunction=None, Node=SimpleNamespace,
-        ParameterValue=Value, get_package_share_directory=lambda name: '/share',
-        LaunchConfiguration=lambda name: SimpleNamespace(perform=lambda context: context[name]))
-    for name in ('launch', 'launch.actions', 'launch.substitutions', 'launch_ros.actions', 'ament_index_python.packages',
-                 'launch_ros.parameter_descriptions'):
-        monkeypatch.setitem(sys.modules, name, stand_in)
-    module = runpy.run_path(str(PATH))
-    defaults = {name: default for name, default, _ in module['ARGUMENTS']}
-    return lambda **given: module['start'](defaults | given)
 
 
 def test_every_camera_has_a_node_for_its_own_topics(planned: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import rclpy
 import yaml
@@ -18,11 +19,16 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
+from sensor_msgs.msg import CameraInfo, Image
 
+from depth_ros.io.image_msg import image_message
+from depth_ros.io.messages import make_header
 from depth_ros.ros import parameters
 from depth_ros.ros.sensors import RANGE_TYPES, TYPES
 from depth_ros.settings import build, options
-from test.ros.rig import Rig, camera_info, grey_picture, image, stamp_of
+from test.ros.rig import COMMAND, FRAME_ID, Rig, camera_info, grey_picture, image, stamp_of
+from test.ros.test_metres import DEPTH_M, Robot, value
+from test.ros.test_metres import TYPES as MESSAGES
 
 ROOT = Path(__file__).parents[2]
 FILES = {path.stem: path for path in sorted((ROOT / 'config' / 'recipes').glob('*.yaml'))}
@@ -66,13 +72,13 @@ def asked(node: str, values: dict[str, Any]) -> QoSProfile:
 
 def sections(content: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield (namespace, name, parameters) of each node of a parameter file; any namespace is /somewhere."""
-    for key, value in content.items():
+    for key, inner in content.items():
         name = f'{prefix}/{key}'.replace('//', '/')
-        if 'ros__parameters' in value:
+        if 'ros__parameters' in inner:
             namespace, _, node = name.replace('/**', '/somewhere').rpartition('/')
-            yield namespace or '/', node, flat(value['ros__parameters'])
+            yield namespace or '/', node, flat(inner['ros__parameters'])
         else:
-            yield from sections(value, name)
+            yield from sections(inner, name)
 
 
 def flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -233,6 +239,24 @@ def test_the_node_is_launched_with_arguments_that_exist_and_topics_of_the_right_
             assert {'range_topic', 'odometry_topic'} & given.keys() == ({needs} if needs else set())
             overridden = {key.split('.')[1] for key in values if key.startswith('qos_overrides')}
             assert overridden <= set(given.values()), 'quality of service of a topic that nobody listens to'
+
+
+def test_a_realsense_brings_metres_as_the_recipe_stands(planned: Any, networks: dict[str, Path], tmp_path: Path) -> None:
+    node, = planned(**launched(PAGES['realsense']) | {'params_file': str(FILES['realsense'])})
+    renamed, topics = [word for pair in node.remappings for word in ('-r', ':='.join(pair))], dict(node.remappings)
+    command = (*COMMAND, '--ros-args', '--params-file', *node.parameters, *renamed, '--')
+    with Rig('realsense', tmp_path, command=command, weights=networks['relative']) as rig:
+        rig.images = rig.node.create_publisher(Image, topics['image'], RELIABLE)
+        rig.infos = rig.node.create_publisher(CameraInfo, topics['camera_info'], RELIABLE)
+        infos = rig.node.create_publisher(CameraInfo, topics['range/camera_info'], RELIABLE)
+        robot = Robot(rig, topic=topics['range'])
+
+        def aligned_depth(stamp: int) -> Image:    # in millimetres, as the driver has it
+            infos.publish(camera_info(stamp))
+            depth_mm = (1000 * DEPTH_M).astype(np.uint16)
+            return image_message(MESSAGES, make_header(MESSAGES, stamp, FRAME_ID), depth_mm, '16UC1')
+
+        assert float(value(robot.until('locked', aligned_depth), 'scale')) == pytest.approx(0.2, rel=0.02)
 
 
 @pytest.mark.parametrize('recipe', FILES)
