@@ -1,6 +1,7 @@
 """Depth from one camera: the node, and rviz2 if wanted. Or from several: a node for each, in one process.
 
     ros2 launch depth_ros depth.launch.py image_topic:=/camera/image_raw rviz:=true
+    ros2 launch depth_ros depth.launch.py metric_source:=range range_topic:=/lidar/points
     ros2 launch depth_ros depth.launch.py cameras:="left right"    # /left/image_raw and /right/image_raw
 """
 

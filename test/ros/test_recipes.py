@@ -86,7 +86,7 @@ def flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
             for key, value in (flat(item, f'{prefix}{name}.') if isinstance(item, dict) else {prefix + name: item}).items()}
 
 
-def words(values: dict[str, Any]) -> dict[str, str]:
+def as_text(values: dict[str, Any]) -> dict[str, str]:
     """Return the values as text: ROS reads inf as a number, PyYAML as a word."""
     return {key: str(value) for key, value in values.items()}
 
@@ -107,7 +107,7 @@ def commands(page: str, *start: str) -> list[list[str]]:
 
 def assigned(words: list[str]) -> dict[str, str]:
     """Return {name: value} of words such as name:=value."""
-    return dict(word.split(':=', 1) for word in words if ':=' in word)    # type: ignore[misc]
+    return dict(word.split(':=', 1) for word in words if ':=' in word)
 
 
 def launched(page: str) -> dict[str, str]:
@@ -177,7 +177,7 @@ def test_ros_reads_of_a_file_what_stands_there_for_each_node(recipe: str) -> Non
         for namespace, name, values in nodes(recipe):
             node = rclpy.create_node(name, namespace=namespace, cli_args=['--ros-args', '--params-file', str(FILES[recipe])])
             read = {key: item.value for key, item in node._parameter_overrides.items()}
-            assert words(read) == words(values), name
+            assert as_text(read) == as_text(values), name
             if name in our_names(recipe):
                 parameters.declare(node)    # raises for a name that is not known or a value that is not allowed
             node.destroy_node()
