@@ -26,7 +26,7 @@ TOLERANCE = 0.05             # misfit that still is ground, over the spread of t
 SMALL_LEAN = 1e-4
 STAYS = 0.1                  # so much less merit may the last ground have
 PASSES = 5                   # of reweighting; fixed, so that the ground is a function of the map alone
-LEAST_SHARE = 0.15           # of the pixels below the horizon that have to be ground
+LEAST_SHARE = 0.25           # of the pixels below the horizon that have to be ground
 BELOW_SHARE = 0.3            # at most so many may be under it
 LEAST_SPREAD = 1.5           # farthest over nearest of what could be ground, and of what is
 

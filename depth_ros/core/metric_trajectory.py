@@ -7,8 +7,6 @@ from depth_ros.core.pose import chain
 from depth_ros.core.two_view import Tracker, TwoView, values_at
 
 GRID_PX = 16                 # every n-th pixel says how many metres a unit of the stream is
-NOISE_PX = 0.3               # of a followed corner
-DEPTH_NOISE = 0.2            # relative, of the depth at one
 LEAST_CORNERS = 5            # with depth
 
 
@@ -87,13 +85,12 @@ def _metric_step(view: TwoView, depth_m: np.ndarray) -> np.ndarray | None:
     if view.direction is None:
         return step
     depths = values_at(depth_m, view.pixels)                                                # (N,) m
-    ways = depths * view.inverse_depth                                                      # (N,) m
+    ways = depths * view.inverse_depth
     known = np.isfinite(ways)
     if known.sum() < LEAST_CORNERS:
         return None
-    ways, nearness, parallax_px = ways[known], 1 / depths[known], view.parallax_px[known]
-    weight = nearness ** 2 / ((NOISE_PX / np.maximum(parallax_px, 1e-3)) ** 2 + DEPTH_NOISE ** 2)
-    step[:3, 3] = weighted_median(ways, weight) * view.direction
+    # The errors of a map are about equal in inverse depth: what is near knows best how long the way was.
+    step[:3, 3] = weighted_median(ways[known], 1 / depths[known] ** 2) * view.direction
     return step
 
 

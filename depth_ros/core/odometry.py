@@ -55,10 +55,10 @@ class Odometry:
         if problem:
             return [Correspondences(frame.stamp_ns, problem=problem)]
         value, inverse_depth = values_at(map, view.pixels), view.inverse_depth / np.linalg.norm(T_key_now[:3, 3])
-        good = np.flatnonzero((view.weight > LEAST_WEIGHT) & np.isfinite(value))
+        good = np.flatnonzero((view.weight > LEAST_WEIGHT) & (inverse_depth > 0) & np.isfinite(value))
         if len(good) < LEAST_CORNERS:
-            return [Correspondences(frame.stamp_ns, problem=f'only {len(good)} corners say how far they are, {LEAST_CORNERS} '
-                                    'are needed; the camera moves towards all of them')]
+            return [Correspondences(frame.stamp_ns, problem=f'only {len(good)} corners say how far they are, '
+                                    f'{LEAST_CORNERS} are needed; the camera moves towards the others')]
         thin = map[::16, ::16]
         good = good[evenly(inverse_depth[good], view.weight[good])]
         share = _span(value[good]) / max(_span(thin[np.isfinite(thin)]), 1e-12)

@@ -23,11 +23,11 @@ LEAST_CORNERS = 30
 KEEP_CORNERS = 0.5                # a keyframe ends when less than this share of its corners is left,
 KEEP_PARALLAX_PX = 20.0           # or when they have moved so far beyond the turn (median)
 STILL_PX = 1.0                    # corners that miss the best turn by less did not move beyond it;
-STILL_SHARE = 0.7                 # so many of them, and the camera did not, either
+STILL_SHARE = 0.9                 # so many of them, and the camera did not, either
 INLIER_PX = 1.0                   # distance from the epipolar line
 RIGID_SHARE = 0.5
 PASSES, START_PASSES = 6, 3       # of reweighting; fixed, so that the result is a function of the pictures alone
-AXES = np.cross(np.eye(3)[:, None], np.eye(3)).swapaxes(1, 2)    # (3, 3, 3): AXES[i] @ v is the cross product of axis i and v
+AXES = np.cross(np.eye(3)[:, None], np.eye(3)).swapaxes(1, 2)    # (3, 3, 3): AXES[i] @ v = axis i x v
 
 
 def _no_corners() -> np.ndarray:
@@ -47,7 +47,7 @@ class TwoView:
     R_key_now: np.ndarray | None = None     # (3, 3) float64; None where not even that is known
     direction: np.ndarray | None = None     # (3,) float64, unit, in the keyframe; None without parallax
     pixels: np.ndarray = field(default_factory=_no_pixels)         # (N, 2) float32, x and y of now's corners
-    inverse_depth: np.ndarray = field(default_factory=_no_corners)    # (N,) float64 along Z, in 1 / way
+    inverse_depth: np.ndarray = field(default_factory=_no_corners)    # (N,) float64 along Z, in 1 / way; < 0 is noise
     weight: np.ndarray = field(default_factory=_no_corners)           # (N,) squared sine between ray and way
     parallax_px: np.ndarray = field(default_factory=_no_corners)      # (N,) motion beyond the turn; of followed pixels
     problem: str = ''                       # why something is missing
@@ -127,9 +127,8 @@ def two_view(key_rays: np.ndarray, now_rays: np.ndarray, pixel: float) -> TwoVie
     if rigid.mean() < RIGID_SHARE:
         return TwoView(0, 0, pixels=np.arange(0), problem=f'only {rigid.mean():.0%} of the corners move as one rigid scene, '
                        f'{RIGID_SHARE:.0%} are needed; something moves before the camera')
-    seen = rigid & (nearness > 0)
     weight = 1 - (b @ t) ** 2 / (b * b).sum(axis=1)
-    return TwoView(0, 0, R.T, -R.T @ t, np.flatnonzero(seen), nearness[seen], weight[seen], parallax_px[seen])
+    return TwoView(0, 0, R.T, -R.T @ t, np.flatnonzero(rigid), nearness[rigid], weight[rigid], parallax_px[rigid])
 
 
 def fit_turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -260,5 +259,6 @@ def _rays(corners: np.ndarray, grey: np.ndarray, camera: Camera) -> tuple[np.nda
     if not len(pixels):
         return np.empty((0, 2)), np.empty(0, bool), pixels
     inside = ((pixels >= 0) & (pixels <= (camera.width - 1, camera.height - 1))).all(axis=1)
-    found = cv2.remap(rays(camera), *pixels.T[..., None], cv2.INTER_LINEAR).reshape(-1, 2).astype(np.float64)
+    x, y = pixels.T[..., None]
+    found = cv2.remap(rays(camera), x, y, cv2.INTER_LINEAR).reshape(-1, 2).astype(np.float64)
     return found, inside & np.isfinite(found).all(axis=1), pixels
