@@ -17,8 +17,9 @@ def score_trajectory(truth: np.ndarray, estimate: np.ndarray, stamps_ns: np.ndar
     ate_m       root mean square distance of the positions (Sturm et al. 2012, sec. V)
     rpe_m       root mean square of the translation error from frame to frame, m
     rpe_deg     the same of the rotation, degrees
+    scale       what the estimate was multiplied by, 1 without `scale`
     rotation_error_deg_median    median angle between estimated and true rotation from frame to frame; needs no alignment
-    The first three are NaN where no alignment exists: fewer than three poses, or a path on a straight line.
+    The first four are NaN where no alignment exists: fewer than three poses, or a path on a straight line.
     Raises InputError for lists of different length, MissingDependency without evo.
     """
     if not len(truth) == len(estimate) == len(stamps_ns):
@@ -28,14 +29,14 @@ def score_trajectory(truth: np.ndarray, estimate: np.ndarray, stamps_ns: np.ndar
     seconds = np.asarray(stamps_ns) / 1e9
     pair = [trajectory.PoseTrajectory3D(poses_se3=list(poses), timestamps=seconds) for poses in (truth, estimate)]
     try:
-        pair[1].align(pair[0], correct_scale=scale)
+        factor = pair[1].align(pair[0], correct_scale=scale)[2]
     except need('evo', REMEDY).EvoException:    # Umeyama's covariance is degenerate
-        ate_m = rpe_m = rpe_deg = np.nan
+        ate_m = rpe_m = rpe_deg = factor = np.nan
     else:
         ate_m = _rms(evo.APE(evo.PoseRelation.translation_part), pair)
         rpe_m = _rms(evo.RPE(evo.PoseRelation.translation_part), pair)
         rpe_deg = _rms(evo.RPE(evo.PoseRelation.rotation_angle_deg), pair)
-    return {'ate_m': ate_m, 'rpe_m': rpe_m, 'rpe_deg': rpe_deg,
+    return {'ate_m': ate_m, 'rpe_m': rpe_m, 'rpe_deg': rpe_deg, 'scale': float(factor),
             'rotation_error_deg_median': _rotation_error_deg(truth, estimate)}
 
 

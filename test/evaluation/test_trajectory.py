@@ -36,11 +36,14 @@ def scaled(poses, factor):
 def test_the_same_path_from_another_origin_has_no_error(circle):
     moved = turn(30) @ circle
     moved[:, :3, 3] += 1, 2, 3
-    assert list(score_trajectory(circle, moved, STAMPS, scale=False).values()) == pytest.approx([0, 0, 0, 0], abs=1e-6)
+    errors = score_trajectory(circle, moved, STAMPS, scale=False)
+    assert errors.pop('scale') == 1
+    assert list(errors.values()) == pytest.approx([0, 0, 0, 0], abs=1e-6)
 
 
 def test_a_path_of_twice_the_size_has_no_error_once_it_may_be_scaled(circle):
-    assert score_trajectory(circle, scaled(circle, 2), STAMPS, scale=True)['ate_m'] == pytest.approx(0, abs=1e-9)
+    errors = score_trajectory(circle, scaled(circle, 2), STAMPS, scale=True)
+    assert errors['ate_m'] == pytest.approx(0, abs=1e-9) and errors['scale'] == pytest.approx(0.5)
 
 
 def test_a_path_of_twice_the_size_is_off_by_its_radius_if_metres_count(circle):
