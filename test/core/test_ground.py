@@ -14,7 +14,8 @@ from depth_ros.settings import MetricSettings
 from test.core.made_room import CAMERA, HEIGHT_M, frame, pose, see
 
 SETTINGS = MetricSettings(source='camera_height', height_m=HEIGHT_M)
-SPACES = {Quantity.DISPARITY_AFFINE: lambda inverse: inverse, Quantity.LOG_DEPTH_AFFINE: lambda inverse: np.log1p(1 / inverse),
+SPACES = {Quantity.DISPARITY_AFFINE: lambda inverse: inverse,
+          Quantity.LOG_DEPTH_AFFINE: lambda inverse: np.log1p(1 / inverse),
           Quantity.DEPTH_AFFINE: lambda inverse: 1 / inverse}
 RAYS = np.dstack((rays(CAMERA), np.ones((240, 320))))
 

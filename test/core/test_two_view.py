@@ -104,7 +104,8 @@ def test_the_lens_is_undone():
 
 def test_the_same_pictures_give_the_same_bytes():
     first, again = (views(np.eye(4), STEPS['ahead in a curve'])[1] for _ in range(2))
-    assert first.R_key_now.tobytes() == again.R_key_now.tobytes() and first.inverse_depth.tobytes() == again.inverse_depth.tobytes()
+    assert first.R_key_now.tobytes() == again.R_key_now.tobytes()
+    assert first.inverse_depth.tobytes() == again.inverse_depth.tobytes()
 
 
 def test_a_frame_that_comes_twice_is_looked_at_once():
