@@ -148,6 +148,8 @@ class CloudSettings:
     organised: bool = option(True, 'Rows and columns as in the picture, NaN where there is no point; false: only points.',
                              live=True)
     voxel_m: float = option(0.0, 'Keep one point in each cube of this size; 0 keeps all [m].', low=0.0, high=10.0, live=True)
+    fuse: int = option(0, 'Fill holes of the cloud and vote out what flickers with so many clouds before, seen from the '
+                       'newest camera; 0: off.', low=0, high=30, live=True)
     scan: ScanSettings = field(default_factory=ScanSettings)
     field: str = option('rgb', 'Fourth field of a point.', choices=('rgb', 'confidence'), live=True)
 

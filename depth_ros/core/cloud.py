@@ -1,6 +1,8 @@
 """From a depth map to points: drop what hangs in the air, cut, unproject, thin."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import product
 
 import cv2
 import numpy as np
@@ -15,16 +17,19 @@ NAN = np.float32(np.nan)
 
 
 def make_cloud(depth_m: np.ndarray, rgb: np.ndarray, camera: Camera, settings: CloudSettings,
-               confidence: np.ndarray | None = None, out: np.ndarray | None = None) -> np.ndarray:
+               confidence: np.ndarray | None = None, out: np.ndarray | None = None,
+               fuse: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
     """Return the points as float32 x, y, z [m] in the optical frame and a fourth value: the colour as 0x00RRGGBB in the bits
     of the float, or the confidence, NaN where there is none.
 
     depth_m (H, W), rgb (H, W, 3) uint8, confidence (H, W). Organised (H', W', 4), NaN where there is no point; (N, 4) with
-    `settings.organised` off or a voxel size. `out` (H', W', 4) takes the points of an organised cloud, if it has its shape.
+    `settings.organised` off or a voxel size. `out` (H', W', 4) takes the points of an organised cloud, if it has its shape;
+    `fuse` is shown the cleaned depth (H, W) and returns what to make points of.
     Raises SettingsError for a region that misses the picture.
     """
     region, step = parse_region(settings.roi, *depth_m.shape), settings.stride_px
-    z = clean(depth_m, settings, confidence)[region][::step, ::step]
+    z = clean(depth_m, settings, confidence)
+    z = (fuse(z) if fuse else z)[region][::step, ::step]
     if settings.field == 'rgb':
         value = pack_colour(rgb[region][::step, ::step])
     else:
@@ -32,13 +37,14 @@ def make_cloud(depth_m: np.ndarray, rgb: np.ndarray, camera: Camera, settings: C
     x, y = _rays(camera, region, step)
     out = out if out is not None and out.shape == (*z.shape, 4) else np.empty((*z.shape, 4), np.float32)
     with np.errstate(invalid='ignore'):    # 0 * inf
-        cv2.merge((x * z, y * z, z, value), out)
+        points = x * z, y * z, z
+    cv2.merge((*points, value), out)
     if settings.far == 'inf':
         out[np.isinf(z), :3] = np.inf
     if settings.organised and not settings.voxel_m:
         return out
-    points = out[np.isfinite(out[..., :3]).all(axis=-1)]
-    return thin(points, settings.voxel_m) if settings.voxel_m else points
+    dense = out.reshape(-1, 4).take(np.flatnonzero(np.isfinite(points[0])), axis=0)
+    return thin(dense, settings.voxel_m) if settings.voxel_m else dense
 
 
 def unpack_colour(points: np.ndarray) -> np.ndarray:
@@ -97,14 +103,15 @@ def find_flying(depth_m: np.ndarray, ratio: float, reach_px: int = 0) -> np.ndar
     with np.errstate(divide='ignore', invalid='ignore'):
         inverse = 1 / depth_m
         flying = _hangs(inverse, ratio, STEP_PX)
+        by_size: dict[int, list[int]] = {}    # of a pixel of the coarser grids -> distances to look at
         for level in range(1, _levels(depth_m, reach_px)):
-            size = max(2, 2 ** (level - 1))
+            by_size.setdefault(max(2, 2 ** (level - 1)), []).append(STEP_PX * 2 ** level)
+        for size, distances in by_size.items():
             grid = inverse[size // 2:height // size * size:size, size // 2:width // size * size:size]
-            if not grid.size:
-                break
-            found = _hangs(np.ascontiguousarray(grid), ratio, STEP_PX * 2 ** level // size)
-            found = cv2.resize(found, None, fx=size, fy=size, interpolation=cv2.INTER_NEAREST)
-            flying[:found.shape[0], :found.shape[1]] |= found
+            found = _hangs(np.ascontiguousarray(grid), ratio, *(distance // size for distance in distances))
+            if grid.size:
+                found = cv2.resize(found, None, fx=size, fy=size, interpolation=cv2.INTER_NEAREST)
+                flying[:found.shape[0], :found.shape[1]] |= found
     return flying.view(bool)
 
 
@@ -114,21 +121,20 @@ def _levels(depth_m: np.ndarray, reach_px: int) -> int:
     return 1 + max(0, round(np.log2(reach_px / STEP_PX)))
 
 
-def _hangs(inverse: np.ndarray, ratio: float, step: int) -> np.ndarray:
-    """Return (h, w) uint8, 1 where it hangs, for one grid of inverse depth (h, w) and its neighbours `step` away."""
-    found = np.zeros(inverse.shape, np.uint8)
-    least = inverse * np.float32(ratio)
-    for axis in (0, 1):
-        size = inverse.shape[axis]
+def _hangs(inverse: np.ndarray, ratio: float, *steps: int) -> np.ndarray:
+    """Return (h, w) uint8, 1 where it hangs, for one grid of inverse depth (h, w) and neighbours so many `steps` away."""
+    found, least = np.zeros(inverse.shape, np.uint8), inverse * np.float32(ratio)
+    for step, axis in product(steps, (0, 1)):
+        size, part = inverse.shape[axis], _columns if axis else _rows
         if size <= 4 * step:
             continue
-        part = _rows if axis == 0 else _columns
         jump = cv2.absdiff(part(inverse, step, size), part(inverse, 0, size - step))
         outer_before, before, after, outer_after = (part(jump, step * i, size + step * (i - 4)) for i in range(4))
         across = cv2.absdiff(part(inverse, 3 * step, size - step), part(inverse, step, size - 3 * step))
         hangs = np.minimum(before, after) > part(least, 2 * step, size - 2 * step)
-        hangs &= across > np.maximum(before, after)                             # both sides change in one direction
-        hangs &= LEVEL / 2 * across > np.maximum(outer_before, outer_after)     # NaN: unknown, so it stays
+        hangs &= across > np.maximum(before, after)               # both sides change in one direction
+        across *= np.float32(LEVEL / 2)
+        hangs &= across > np.maximum(outer_before, outer_after)    # NaN: unknown, so it stays
         part(found, 2 * step, size - 2 * step)[...] |= hangs.view(np.uint8)
     return found
 

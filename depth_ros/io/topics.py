@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from depth_ros.core.cloud import apply_far, find_flying, make_cloud
 from depth_ros.core.frame import DepthFrame
+from depth_ros.core.fusion import History
 from depth_ros.core.metric import NominalScale
 from depth_ros.core.scan import make_scan
 from depth_ros.io.camera_msg import camera_info_message
@@ -38,6 +40,7 @@ class DepthMessages:
         self.types = types
         self.nominal, self.preview, self.last_slot = NominalScale(), Preview(), -1
         self.points = np.empty((0, 0, 4), np.float32)    # of the last cloud
+        self.histories = History(), History()            # of relative clouds and of those in metres
         self.poses: deque[Any] = deque(maxlen=PATH_POSES)
         self.path_end = ('', 0, 0)    # world, segment and index of the newest one
         self.table: dict[str, tuple[Any, Make]] = {    # topic -> class of the message, who makes it
@@ -91,7 +94,11 @@ class DepthMessages:
     def _cloud(self, header: Any, depth: DepthFrame, depth_m: np.ndarray, settings: CloudSettings) -> Any:
         if depth.camera is None:
             return None
-        points = make_cloud(depth_m, depth.frame.rgb, depth.camera, settings, depth.confidence, self.points)
+        fuse = None
+        if settings.fuse:
+            history = self.histories[depth.depth_m is not None]
+            fuse = partial(history.fuse, depth=depth, frames=settings.fuse, limit_m=settings.max_depth_m)
+        points = make_cloud(depth_m, depth.frame.rgb, depth.camera, settings, depth.confidence, self.points, fuse)
         if points.ndim == 3:    # kept, for a fresh one costs more than filling it
             self.points = points
         return cloud_message(self.types, header, points, settings.field)

@@ -108,3 +108,12 @@ def test_far_depth_is_told_as_the_settings_of_each_topic_say():
     points = messages.make('points', full, settings).data.view(np.float32).reshape(24, 32, 4)
     assert np.all(points[..., 2] == 8) and np.isposinf(messages.make('scan', full, settings).ranges).all()
     assert np.isnan(depth_m).all()
+
+
+def test_clouds_are_fused_where_that_is_asked_for():
+    messages, holed = DepthMessages(recorded_types()), np.full((24, 32), 2, np.float32)
+    holed[5, 5] = np.nan
+    for settings, filled in ((CloudSettings(), False), (CloudSettings(fuse=3), True)):
+        for depth_m in (*[np.full((24, 32), 2, np.float32)] * 3, holed):
+            msg = messages.make('points', frame(depth_m=depth_m), settings)
+        assert np.isfinite(msg.data.view(np.float32).reshape(24, 32, 4)[5, 5, 2]) == filled
