@@ -113,7 +113,7 @@ class ScanSettings:
     bin_deg: float = option(0.5, 'Angle between two rays of the scan [deg].', low=0.05, high=10.0, live=True)
     min_range_m: float = option(0.1, 'Nearer points are left out [m].', low=0.0, high=1e3, live=True)
     max_range_m: float = option(10.0, 'Farther points are left out [m].', low=0.1, high=1e5, live=True)
-    far: str = option('inf', 'What a ray says whose points are all too far or have no depth. nan: nothing; inf: free to the '
+    far: str = option('nan', 'What a ray says whose points are all too far or have no depth. nan: nothing; inf: free to the '
                       'end; cap: max_range_m.', choices=FAR, live=True)
     frame_id: str = option('', 'Frame with x forward and y left at the camera; empty: that of the picture without '
                            '_optical_frame or _optical.', live=True)

@@ -5,11 +5,12 @@ from functools import lru_cache
 import numpy as np
 
 from depth_ros.core.camera import Camera, rays
+from depth_ros.core.cloud import find_flying
 from depth_ros.settings import ScanSettings
 
 
 def make_scan(depth_m: np.ndarray, camera: Camera, settings: ScanSettings,
-              flies: np.ndarray | None = None) -> tuple[float, float, np.ndarray]:
+              edge_ratio: float, edge_px: int = 0) -> tuple[float, float, np.ndarray]:
     """Return the first angle and the step [rad], counter-clockwise as seen from above, 0 straight ahead, and the ranges (N)
     float32 m of the nearest points of a band of rows of depth (H, W), measured in that plane; those that fly are left out.
 
@@ -17,7 +18,11 @@ def make_scan(depth_m: np.ndarray, camera: Camera, settings: ScanSettings,
     """
     first, last = _band(camera, settings.rows)
     angle, step, order, starts, bins, slant = _bins(camera, first, last, settings.bin_deg)
-    flying = np.zeros((last - first, 1), bool) if flies is None else flies[first:last]
+    flying = np.zeros((last - first, 1), bool)
+    if edge_ratio:
+        reach_px = edge_px or max(1, round(min(depth_m.shape) / 60))
+        top = max(0, first - 2 * reach_px)    # rows around the band tell what flies in it
+        flying = find_flying(depth_m[top:last + 2 * reach_px], edge_ratio, reach_px)[first - top:last - top]
     flat = depth_m[first:last] * slant    # (rows, W) m
     with np.errstate(invalid='ignore'):
         near = (flat < settings.min_range_m) & ~flying

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.core.cloud import apply_far, find_flying, make_cloud
+from depth_ros.core.cloud import apply_far, make_cloud
 from depth_ros.core.frame import DepthFrame
 from depth_ros.core.fusion import History
 from depth_ros.core.metric import NominalScale
@@ -106,9 +106,8 @@ class DepthMessages:
     def _scan(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
         if depth.depth_m is None or depth.camera is None:
             return None
-        ratio = settings.edge_ratio
-        flies = find_flying(depth.depth_m, ratio, settings.edge_px) if ratio else None
-        return scan_message(self.types, header, *make_scan(depth.depth_m, depth.camera, settings.scan, flies), settings.scan)
+        scan = make_scan(depth.depth_m, depth.camera, settings.scan, settings.edge_ratio, settings.edge_px)
+        return scan_message(self.types, header, *scan, settings.scan)
 
     def _preview(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
         return image_message(self.types, header, self.preview(depth), 'bgr8')

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from depth_ros.core.camera import Camera
-from depth_ros.core.cloud import find_flying
 from depth_ros.core.scan import make_scan
 from depth_ros.settings import ScanSettings
 
@@ -13,7 +12,7 @@ CAMERA = Camera(480, 640, 320, 320, 319.5, 239.5)    # 90 degrees wide
 
 def scan(depth_m, camera=CAMERA, **settings):
     depth_m = depth_m.astype(np.float32)
-    first, step, ranges = make_scan(depth_m, camera, ScanSettings(**settings), find_flying(depth_m, 0.05))
+    first, step, ranges = make_scan(depth_m, camera, ScanSettings(**settings), 0.05)
     return np.degrees(first + step * np.arange(len(ranges))), ranges
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from depth_ros.core.frame import Anchor, DepthFrame, Frame, Quantity
 from depth_ros.io.messages import recorded_types
 from depth_ros.io.topics import PATH_POSES, DepthMessages
-from depth_ros.settings import CloudSettings
+from depth_ros.settings import CloudSettings, ScanSettings
 from test.io.made import CAMERA, SECOND, picture
 
 
@@ -102,7 +102,7 @@ def test_a_path_is_the_way_in_one_world_on_one_scale():
 
 def test_far_depth_is_told_as_the_settings_of_each_topic_say():
     depth_m = np.full((24, 32), np.nan, np.float32)
-    settings = CloudSettings(far='cap', image_far='inf', max_depth_m=8.0)
+    settings = CloudSettings(far='cap', image_far='inf', max_depth_m=8.0, scan=ScanSettings(far='inf'))
     full, messages = frame(depth_m=depth_m), DepthMessages(recorded_types())
     assert np.isposinf(pixels(messages.make('depth/image', full, settings))).all()
     points = messages.make('points', full, settings).data.view(np.float32).reshape(24, 32, 4)
