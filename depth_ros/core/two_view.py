@@ -4,6 +4,7 @@ Corners (Shi and Tomasi 1994) are followed with pyramidal Lucas-Kanade. From whe
 camera, the direction of its way and, in units of that way, how near everything is. Nothing is drawn at random.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -13,20 +14,21 @@ from depth_ros.core.camera import Camera, rays
 from depth_ros.core.frame import Frame
 from depth_ros.core.pose import nearest_rotation
 
-LONG_SIDE_PX = 640                # of the picture that corners are followed in
+PIXELS = 150_000                  # of the picture that corners are followed in, at most
 CELLS = (4, 3)                    # columns and rows, each with its own corners, so that they are everywhere
-CELL_CORNERS = 18
+CELL_CORNERS = 24
 CORNER_QUALITY, CORNER_APART_PX = 0.01, 8
 FLOW = {'winSize': (15, 15), 'maxLevel': 3, 'criteria': (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.03)}
+BACK = {'maxLevel': 1, 'flags': cv2.OPTFLOW_USE_INITIAL_FLOW}    # from where they were, which is half the time
 BACK_PX = 0.5                     # forth and back may miss by this much
 LEAST_CORNERS = 30
-KEEP_CORNERS = 0.5                # a keyframe ends when less than this share of its corners is left,
+KEEP_CORNERS = 0.65               # a keyframe ends when less than this share of its corners is left,
 KEEP_PARALLAX_PX = 20.0           # or when they have moved so far beyond the turn (median)
-STILL_PX = 1.0                    # corners that miss the best turn by less did not move beyond it;
-STILL_SHARE = 0.9                 # so many of them, and the camera did not, either
+STILL_PX = 1.0                    # corners that miss the best turn by less did not move beyond it
+MOVED_SHARE = 0.1                 # so many of the corners have to move beyond the turn as one, or the camera has not moved
 INLIER_PX = 1.0                   # distance from the epipolar line
 RIGID_SHARE = 0.5
-PASSES, START_PASSES = 6, 3       # of reweighting; fixed, so that the result is a function of the pictures alone
+PASSES, START_PASSES = 4, 2       # of reweighting; fixed, so that the result is a function of the pictures alone
 AXES = np.cross(np.eye(3)[:, None], np.eye(3)).swapaxes(1, 2)    # (3, 3, 3): AXES[i] @ v = axis i x v
 
 
@@ -89,7 +91,8 @@ class Tracker:
     def _follow(self, frame: Frame, grey: np.ndarray, camera: Camera) -> TwoView:
         if len(self.corners):
             there, found, _ = cv2.calcOpticalFlowPyrLK(self.grey, grey, self.corners, None, **FLOW)    # type: ignore[call-overload]
-            back, again, _ = cv2.calcOpticalFlowPyrLK(grey, self.grey, there, None, **FLOW)    # type: ignore[call-overload]
+            back, again, _ = cv2.calcOpticalFlowPyrLK(    # type: ignore[call-overload]
+                grey, self.grey, there, self.corners.copy(), **(FLOW | BACK))
             keep = (found * again > 0).ravel() & (np.abs(back - self.corners).max(axis=1) < BACK_PX)
             now_rays, valid, pixels = _rays(there, grey, camera)
             keep &= valid
@@ -111,15 +114,18 @@ def two_view(key_rays: np.ndarray, now_rays: np.ndarray, pixel: float) -> TwoVie
     a, b = (np.column_stack((each, np.ones(len(each)))) for each in (key_rays, now_rays))    # (N, 3)
     R = fit_turn(a, b)
     turned = a @ R.T
-    miss_px = np.linalg.norm(turned[:, :2] / turned[:, 2:] - now_rays, axis=1) / pixel
-    if np.mean(miss_px < STILL_PX) > STILL_SHARE:
-        return TwoView(0, 0, R.T, pixels=np.arange(0), problem='the camera stands or only turns: '
-                       f'{np.mean(miss_px < STILL_PX):.0%} of the corners moved less than {STILL_PX:g} px beyond the turn')
+    only_turned = float(np.mean(np.linalg.norm(turned[:, :2] / turned[:, 2:] - now_rays, axis=1) < STILL_PX * pixel))
+    still = TwoView(0, 0, R.T, pixels=np.arange(0), problem='the camera stands or only turns: '
+                    f'{only_turned:.0%} of the corners moved less than {STILL_PX:g} px beyond the turn')
+    if only_turned > 1 - MOVED_SHARE:
+        return still
     R, t = fit_way(a, b, R, pixel)
     y = a @ R.T
     nearness = inverse_depth(y, b, t)
     parallax_px = np.linalg.norm(y[:, :2] / y[:, 2:] - now_rays, axis=1) / pixel
     on_line = epipolar_miss(a, b, R, t) < INLIER_PX * pixel
+    if RIGID_SHARE < only_turned > on_line.mean() - MOVED_SHARE:    # the way explains little that the turn does not
+        return still
     clear = on_line & (parallax_px > STILL_PX)
     if np.sum(nearness[clear] > 0) < np.sum(nearness[clear] < 0):
         t, nearness = -t, -nearness
@@ -137,8 +143,7 @@ def fit_turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     weight = np.ones(len(a))
     for _ in range(PASSES):
         R = nearest_rotation((b * weight[:, None]).T @ a)
-        miss = np.linalg.norm(a @ R.T - b, axis=1)
-        weight = 1 / (1 + (miss / (2 * np.median(miss) + 1e-9)) ** 2) ** 2
+        weight = _weight(np.linalg.norm(a @ R.T - b, axis=1), 2)
     return R
 
 
@@ -172,11 +177,11 @@ def _refine(a: np.ndarray, b: np.ndarray, products: np.ndarray, R: np.ndarray, t
         Tx = _cross(t)
         across = Tx[:, np.argmin(np.abs(t))]
         sideways = np.stack((across, Tx @ across)) / np.linalg.norm(across)    # (2, 3), orthogonal to t
-        E, slopes = Tx @ R, np.concatenate((Tx @ AXES, np.tensordot(sideways, AXES, 1))) @ R    # (5, 3, 3)
+        E, slopes = Tx @ R, np.stack((*(Tx @ AXES), *(_cross(way) for way in sideways))) @ R    # (5, 3, 3)
         length = _length(a, b, E)
         J = products @ slopes.reshape(5, 9).T / length[:, None]    # (N, 5)
         miss = products @ E.ravel() / length
-        weight = 1 / (1 + (miss / (3 * np.median(np.abs(miss)) + 1e-9)) ** 2) ** 2
+        weight = _weight(np.abs(miss), 3)
         Jw = (J * weight[:, None]).T
         H = Jw @ J
         step = np.linalg.solve(H + np.diag(1e-6 * np.diag(H) + 1e-15), -Jw @ miss)
@@ -193,13 +198,19 @@ def epipolar_miss(a: np.ndarray, b: np.ndarray, R: np.ndarray, t: np.ndarray) ->
 
 
 def _length(a: np.ndarray, b: np.ndarray, E: np.ndarray) -> np.ndarray:
-    lines = np.column_stack((a @ E[:2].T, b @ E[:, :2]))    # (N, 4)
-    return np.sqrt((lines * lines).sum(axis=1)) + 1e-12
+    on_b, on_a = a @ E[:2].T, b @ E[:, :2]
+    return np.sqrt(np.einsum('ni,ni->n', on_b, on_b) + np.einsum('ni,ni->n', on_a, on_a)) + 1e-12
 
 
 def _cross(v: np.ndarray) -> np.ndarray:
-    matrix: np.ndarray = np.tensordot(v, AXES, 1)
-    return matrix
+    return np.array([[0, -v[2], v[1]], [v[2], 0, -v[0]], [-v[1], v[0], 0]])
+
+
+def _weight(miss: np.ndarray, outlier: float) -> np.ndarray:
+    """Return Geman-McClure weights (N,) of misfits (N,) >= 0: a quarter at `outlier` times their median."""
+    middle = np.partition(miss, len(miss) // 2)[len(miss) // 2]
+    weight: np.ndarray = 1 / (1 + (miss / (outlier * middle + 1e-9)) ** 2) ** 2
+    return weight
 
 
 def _direction(y: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -208,8 +219,7 @@ def _direction(y: np.ndarray, b: np.ndarray) -> np.ndarray:
     weight = np.ones(len(b))
     for _ in range(START_PASSES):
         t: np.ndarray = np.linalg.eigh((normals * weight[:, None]).T @ normals)[1][:, 0]
-        miss = np.abs(normals @ t)
-        weight = 1 / (1 + (miss / (2 * np.median(miss) + 1e-9)) ** 2) ** 2
+        weight = _weight(np.abs(normals @ t), 2)
     return t
 
 
@@ -232,7 +242,7 @@ def values_at(map: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 def _shrunk(rgb: np.ndarray) -> np.ndarray:
     height, width = rgb.shape[:2]
-    grey, ratio = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), LONG_SIDE_PX / max(height, width)
+    grey, ratio = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), math.sqrt(PIXELS / (height * width))
     if ratio >= 1:
         return grey
     return cv2.resize(grey, (max(1, round(width * ratio)), max(1, round(height * ratio))), interpolation=cv2.INTER_AREA)
