@@ -74,7 +74,7 @@ def test_networks_and_sets_stand_side_by_side_and_settings_reach_them(tmp_path, 
     room.rename(room.parent / 'all' / 'room')
     other = str(write_network(tmp_path, 'disparity_affine', (H, W)))
     evaluate([tmp_path / 'all'], [network, other], set=['alignment.per_frame=off'], json=tmp_path / 'a.json', table=True)
-    assert capsys.readouterr().out.count('| room | disparity_') == 3    # two videos, one in metres
+    assert capsys.readouterr().out.count('| room | disparity_') == 5    # two videos, one in metres, two clouds
     networks = strictly(tmp_path / 'a.json')['networks']
     assert [about['settings']['alignment.per_frame'] for about in networks.values()] == ['off', 'off']
 
