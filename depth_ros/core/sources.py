@@ -12,6 +12,8 @@ from depth_ros.core.frame import Frame, Quantity
 from depth_ros.core.ground import CameraHeight
 from depth_ros.core.measurement import Correspondences, Measurement
 from depth_ros.core.metric import Source
+from depth_ros.core.odometry import Odometry
+from depth_ros.core.two_view import Tracker
 from depth_ros.errors import DepthRosError, SettingsError
 from depth_ros.settings import MetricSettings
 
@@ -23,8 +25,8 @@ ASKED_ROWS = 30            # so many rows, and as dense columns, of a network's 
 Ask = Callable[[Frame], 'Future[np.ndarray]']    # picture -> (H, W) depth in metres, sooner or later
 
 
-def open_source(settings: MetricSettings, quantity: Quantity, ask: Ask | None = None) -> Source | None:
-    """Return what measures metres by the settings, None where nothing is to be measured.
+def open_source(settings: MetricSettings, quantity: Quantity, tracker: Tracker, ask: Ask | None = None) -> Source | None:
+    """Return what measures metres by the settings, None where nothing is to be measured. `tracker` follows corners.
 
     Raises SettingsError for settings that cannot work.
     """
@@ -32,6 +34,8 @@ def open_source(settings: MetricSettings, quantity: Quantity, ask: Ask | None = 
         return RangeSource(settings)
     if settings.source == 'camera_height':
         return CameraHeight(settings, quantity)
+    if settings.source == 'odometry':
+        return Odometry(settings, tracker)
     if settings.source == 'family':
         if ask is None:
             raise SettingsError('metric.source=family needs the network that is asked; open the stream with open_stream')

@@ -13,9 +13,11 @@ from depth_ros.core.alignment import Aligned, ScaleLock, Stitcher
 from depth_ros.core.camera import rectify, resize_camera, resize_K
 from depth_ros.core.frame import Clip, DepthFrame, Frame
 from depth_ros.core.metric import MetricAnchor
+from depth_ros.core.metric_trajectory import MetricTrajectory
 from depth_ros.core.motion import is_cut, thumbnail
 from depth_ros.core.pose import Trajectory
 from depth_ros.core.sources import Ask, open_source
+from depth_ros.core.two_view import Tracker
 from depth_ros.core.window import RollingWindow, Window, WindowSpec
 from depth_ros.errors import InputError
 from depth_ros.settings import Settings
@@ -47,7 +49,9 @@ class DepthStream:
         self.settings = settings
         self.info = dict(info or {})                  # backend, weights and their hash, for diagnostics
         self.ask = ask                                # the slow network of metric.source=family
-        self.anchor = MetricAnchor(family.quantity, open_source(settings.metric, family.quantity, ask))
+        tracker = Tracker()
+        self.anchor = MetricAnchor(family.quantity, open_source(settings.metric, family.quantity, tracker, ask))
+        self.way = MetricTrajectory(family.quantity, settings.pose.from_pictures, tracker)
         self.resets: Counter[str] = Counter()         # how often a segment ended, by reason
         self.seconds: dict[str, float] = {}           # stage -> time of the last push
         self.segment = 0
@@ -107,13 +111,18 @@ class DepthStream:
         self.stitcher = Stitcher(self.spec, self.settings.alignment, self.segment)
         self.trajectory = Trajectory()
         self.lock = self._make_lock()
-        self.anchor.reset()
-        self.anchored_segment = self.segment
+        self._unanchor(self.segment)
         self.state: Any = None                                   # what the family carries from window to window
         self.first = self.pushed                                 # stream position of the segment's first frame
         self.last = None
         # What is there of frames whose map is not settled yet, by position; the last is T_world_cam.
         self.waiting: dict[int, tuple[Item, Prediction, np.ndarray | None]] = {}
+
+    def _unanchor(self, segment: int) -> None:
+        """Forget where the metres came from: a new segment has a scale of its own."""
+        self.anchored_segment = segment
+        self.anchor.reset()
+        self.way.reset()
 
     def _make_lock(self) -> ScaleLock | None:
         single = self.spec.length == 1 and not self.family.carries_state
@@ -181,12 +190,14 @@ class DepthStream:
             confidence = None if confidence is None else self.family.enlarge(confidence[slot], map.shape)
         with self._timed('anchor'):
             if aligned.segment != self.anchored_segment:
-                self.anchored_segment = aligned.segment
-                self.anchor.reset()
+                self._unanchor(aligned.segment)
             depth_m, anchor = self.anchor(item.frame, map, self.settings.metric)
+        with self._timed('pose'):
+            T_metric_cam = self.way.add(item.frame, map, depth_m, T_world_cam)
         return DepthFrame(
             index=self.first + aligned.index, frame=item.frame, map=map, quantity=self.family.quantity, depth_m=depth_m,
-            confidence=confidence, T_world_cam=T_world_cam, embedding=_at(prediction.embedding, slot),
+            confidence=confidence, T_world_cam=T_world_cam, T_metric_cam=T_metric_cam,
+            embedding=_at(prediction.embedding, slot),
             K=None if prediction.K is None else resize_K(prediction.K[slot], prediction.maps.shape[1:], map.shape),
             scale=fit.scale, shift=fit.shift, residual=fit.residual, held=fit.held, segment=aligned.segment,
             anchor=anchor)

@@ -9,6 +9,7 @@ from depth_ros.core.camera import Camera, project
 from depth_ros.core.frame import Frame, Quantity
 from depth_ros.core.measurement import Measurement
 from depth_ros.core.sources import FamilySource, RangeSource, open_source
+from depth_ros.core.two_view import Tracker
 from depth_ros.errors import InputError, SettingsError
 from depth_ros.settings import MetricSettings
 
@@ -109,5 +110,5 @@ def test_a_map_of_an_odd_size_is_looked_up_to_its_last_pixel():
 
 def test_a_source_that_needs_a_network_says_so():
     with pytest.raises(SettingsError, match='open_stream'):
-        open_source(SLOW, Quantity.DISPARITY_AFFINE)
-    assert open_source(MetricSettings(), Quantity.DISPARITY_AFFINE) is None
+        open_source(SLOW, Quantity.DISPARITY_AFFINE, Tracker())
+    assert open_source(MetricSettings(), Quantity.DISPARITY_AFFINE, Tracker()) is None
