@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
 from std_srvs.srv import Trigger
 
@@ -182,3 +183,18 @@ def test_the_height_of_the_camera_and_an_imu_make_metres(networks: dict[str, Pat
         message = rig.answer('depth/image', stamp_of(rig.received['alignment'][-1]))
         depth_m = np.frombuffer(message.data, np.float32).reshape(HEIGHT, WIDTH)
         assert depth_m[HEIGHT - 8:] == pytest.approx(50 * 1.5 / FLOOR[HEIGHT - 8:, None] * np.ones(WIDTH), rel=0.03)
+
+
+def odometry(stamp: int, x: float = 0.0, w: float = 1.0) -> Odometry:
+    message = stamped(Odometry(child_frame_id=FRAME_ID), stamp, 'odom')
+    message.pose.pose.position.x, message.pose.pose.orientation.w = x, w
+    return message
+
+
+def test_no_odometry_makes_metres_of_a_picture_that_stands_still(networks: dict[str, Path], tmp_path: Path) -> None:
+    with Rig('driving', tmp_path, weights=networks['relative'], metric__source='odometry') as rig:
+        robot = Robot(rig, Odometry, 'odometry')
+        for x, w in [(0.1, 1), (0.2, 1), (np.nan, 1), (0.3, 0), (-500, 1), (0.4, 1), (0.5, 1), (0.6, 1)]:
+            status = robot.see(odometry(rig.clock_ns, float(x), float(w)))
+        assert value(status, 'state') == 'converging' and status.level == b'\x01' and not robot.has_metres()
+        assert float(rig.said()['odometry_rate_hz']) > 0
