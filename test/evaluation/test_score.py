@@ -9,7 +9,7 @@ from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Quantity
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import InputError
-from depth_ros.evaluation.score import STILL_NOISE_GREY, looks, predict, score, still_noise
+from depth_ros.evaluation.score import STILL_NOISE_GREY, _longest_run, looks, predict, score, still_noise
 from test.evaluation.made import H, W, sample, sequence, slope, stream, turned
 
 
@@ -140,3 +140,21 @@ def test_a_set_with_nothing_to_score_is_refused_with_the_remedy(tmp_path):
         predict(stream(), bare, tmp_path)
     with pytest.raises(InputError, match='made: there is no pixel to score.*depth_scale'):
         scored(sequence([sample(slope(), depth_m=np.full((H, W), 100.0))]), tmp_path)
+
+
+def test_a_path_in_metres_is_scored_as_it_came_and_with_one_scale(tmp_path):
+    pytest.importorskip('evo')
+    path = [replace_y(turned(5 * n, x_m=0.1 * n), 0.02 * n * n) for n in range(8)]
+    samples = [sample(slope(), n, T_world_cam=T) for n, T in enumerate(path)]
+    result = scored(sequence(samples), tmp_path, poses=[scaled(T, 0.8) for T in path])    # of a network that gives metres
+    assert result.metrics['trajectory_scale'] == pytest.approx(1.25) and result.metrics['ate_m'] < 1e-6
+    assert result.metrics['trajectory_length'] == pytest.approx(0.8)
+    assert result.metrics['metric_ate_m'] > 0.02 and result.metrics['metric_rpe_m'] > 0.02
+    assert result.notes == ('made: the path in metres is 7 of 8 frames long',)
+
+
+@pytest.mark.parametrize('segments, run', [
+    ([0, 0, 0], range(3)), ([None, 0, 0], range(1, 3)), ([0, 0, None, 0, 0, 0, None], range(3, 6)),
+    ([0, 1, 1, 1], range(1, 4)), ([None, None], range(0)), ([], range(0))])
+def test_the_longest_stretch_of_a_path_is_scored(segments, run):
+    assert _longest_run(segments) == run
