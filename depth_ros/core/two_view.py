@@ -28,7 +28,7 @@ STILL_PX = 1.0                    # corners that miss the best turn by less did 
 MOVED_SHARE = 0.1                 # so many of the corners have to move beyond the turn as one, or the camera has not moved
 INLIER_PX = 1.0                   # distance from the epipolar line
 RIGID_SHARE = 0.5
-PASSES, START_PASSES = 4, 2       # of reweighting; fixed, so that the result is a function of the pictures alone
+TURN_PASSES, START_PASSES, PASSES = 4, 2, 4    # of reweighting; fixed: the same pictures, the same result
 AXES = np.cross(np.eye(3)[:, None], np.eye(3)).swapaxes(1, 2)    # (3, 3, 3): AXES[i] @ v = axis i x v
 
 
@@ -100,29 +100,26 @@ class Tracker:
         if len(self.corners) < LEAST_CORNERS:
             return TwoView(self.key_ns, frame.stamp_ns, problem=f'only {len(self.corners)} corners could be followed, '
                            f'{LEAST_CORNERS} are needed; the picture is too dark, too plain or too blurred')
-        pixel = grey.shape[1] / camera.width * camera.fx
-        found_view = two_view(self.key_rays, now_rays[keep], 1 / pixel)
-        return replace(found_view, key_ns=self.key_ns, stamp_ns=frame.stamp_ns, pixels=pixels[keep][found_view.pixels])
+        focal_px = camera.fx * grey.shape[1] / camera.width
+        view = TwoView(self.key_ns, frame.stamp_ns, pixels=pixels[keep])
+        return two_view(view, self.key_rays, now_rays[keep], 1 / focal_px)
 
 
-def two_view(key_rays: np.ndarray, now_rays: np.ndarray, pixel: float) -> TwoView:
-    """Return the geometry of corners seen along `key_rays` and then along `now_rays`, x/z and y/z (N, 2).
+def two_view(view: TwoView, key_rays: np.ndarray, now_rays: np.ndarray, pixel: float) -> TwoView:
+    """Return the `view` of corners with its geometry: they were along `key_rays` and are along `now_rays`, (N, 2) x/z, y/z.
 
-    `pixel` is the size of one of the picture they were followed in, in x/z. The `pixels` of the result are the indices of
-    the corners that are in it.
+    `pixel` is the size of one of the picture that they were followed in, in x/z.
     """
+    none = replace(view, pixels=_no_pixels())
     a, b = (np.column_stack((each, np.ones(len(each)))) for each in (key_rays, now_rays))    # (N, 3)
     R = fit_turn(a, b)
-    turned = a @ R.T
-    only_turned = float(np.mean(np.linalg.norm(turned[:, :2] / turned[:, 2:] - now_rays, axis=1) < STILL_PX * pixel))
-    still = TwoView(0, 0, R.T, pixels=np.arange(0), problem='the camera stands or only turns: '
-                    f'{only_turned:.0%} of the corners moved less than {STILL_PX:g} px beyond the turn')
+    only_turned = float(np.mean(_apart(a @ R.T, b) < STILL_PX * pixel))
+    still = replace(none, R_key_now=R.T, problem=f'the camera stands or only turns: {only_turned:.0%} of the corners moved '
+                    f'less than {STILL_PX:g} px beyond the turn')
     if only_turned > 1 - MOVED_SHARE:
         return still
     R, t = fit_way(a, b, R, pixel)
-    y = a @ R.T
-    nearness = inverse_depth(y, b, t)
-    parallax_px = np.linalg.norm(y[:, :2] / y[:, 2:] - now_rays, axis=1) / pixel
+    nearness, parallax_px = inverse_depth(a @ R.T, b, t), _apart(a @ R.T, b) / pixel
     on_line = epipolar_miss(a, b, R, t) < INLIER_PX * pixel
     if RIGID_SHARE < only_turned > on_line.mean() - MOVED_SHARE:    # the way explains little that the turn does not
         return still
@@ -131,17 +128,23 @@ def two_view(key_rays: np.ndarray, now_rays: np.ndarray, pixel: float) -> TwoVie
         t, nearness = -t, -nearness
     rigid = on_line & ((nearness > 0) | ~clear)    # far away the sign is noise
     if rigid.mean() < RIGID_SHARE:
-        return TwoView(0, 0, pixels=np.arange(0), problem=f'only {rigid.mean():.0%} of the corners move as one rigid scene, '
-                       f'{RIGID_SHARE:.0%} are needed; something moves before the camera')
+        return replace(none, problem=f'only {rigid.mean():.0%} of the corners move as one rigid scene, {RIGID_SHARE:.0%} '
+                       'are needed; something moves before the camera')
     weight = 1 - (b @ t) ** 2 / (b * b).sum(axis=1)
-    return TwoView(0, 0, R.T, -R.T @ t, np.flatnonzero(rigid), nearness[rigid], weight[rigid], parallax_px[rigid])
+    return replace(view, R_key_now=R.T, direction=-R.T @ t, pixels=view.pixels[rigid], inverse_depth=nearness[rigid],
+                   weight=weight[rigid], parallax_px=parallax_px[rigid])
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    distance: np.ndarray = np.linalg.norm(a[:, :2] / a[:, 2:] - b[:, :2], axis=1)
+    return distance
 
 
 def fit_turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the rotation (3, 3) that brings most rays `a` (N, 3) onto `b` (N, 3): weighted Kabsch, Geman-McClure."""
     a, b = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (a, b))
     weight = np.ones(len(a))
-    for _ in range(PASSES):
+    for _ in range(TURN_PASSES):
         R = nearest_rotation((b * weight[:, None]).T @ a)
         weight = _weight(np.linalg.norm(a @ R.T - b, axis=1), 2)
     return R
@@ -226,15 +229,12 @@ def _direction(y: np.ndarray, b: np.ndarray) -> np.ndarray:
 def inverse_depth(y: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Return (N,) 1/Z in the second camera of points on its rays `b` and, turned, on the first's `y`: Z b = Z' y + t."""
     across = np.cross(y, b)
-    return np.einsum('ni,ni->n', across, across) / _away_from_zero(np.einsum('ni,ni->n', across, np.cross(y, t)))
-
-
-def _away_from_zero(values: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(values) < 1e-12, 1e-12, values)
+    below = np.einsum('ni,ni->n', across, np.cross(y, t))
+    return np.einsum('ni,ni->n', across, across) / np.where(below == 0, 1e-12, below)
 
 
 def values_at(map: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Return the values (N,) float64 of a map (H, W) at pixels (N, 2), x and y."""
+    """Return the values (N,) float64 of a map (H, W) at the pixels nearest to (N, 2), x and y."""
     x, y = np.rint(pixels).astype(int).T
     values: np.ndarray = map[y.clip(0, map.shape[0] - 1), x.clip(0, map.shape[1] - 1)].astype(np.float64)
     return values

@@ -6,7 +6,7 @@ import pytest
 
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Frame
-from depth_ros.core.two_view import Tracker, _rays, two_view, values_at
+from depth_ros.core.two_view import Tracker, TwoView, _rays, two_view, values_at
 from test.core.made_room import CAMERA, frame, pose, see
 
 STEPS = {'ahead': pose(z=0.3), 'aside': pose(x=0.2), 'up': pose(y=-0.2), 'back': pose(z=-0.3),
@@ -71,6 +71,10 @@ def test_a_plain_wall_has_no_corners_to_follow():
     assert view.R_key_now is None and 'only 0 corners' in view.problem
 
 
+def geometry(key_rays, now_rays, pixel):
+    return two_view(TwoView(0, 1, pixels=np.zeros((len(key_rays), 2))), key_rays, now_rays, pixel)
+
+
 def cloud(count=200):
     return np.random.default_rng(1).uniform((-3, -2, 2), (3, 2, 9), (count, 3))
 
@@ -79,7 +83,7 @@ def test_nothing_is_said_where_most_of_what_is_seen_moves_by_itself():
     points, random = cloud(), np.random.default_rng(2)
     moved = points - (0, 0, 0.4)
     moved[:130] += random.normal(0, 0.3, (130, 3))
-    view = two_view(points[:, :2] / points[:, 2:], moved[:, :2] / moved[:, 2:], 1 / 260)
+    view = geometry(points[:, :2] / points[:, 2:], moved[:, :2] / moved[:, 2:], 1 / 260)
     assert view.R_key_now is None and 'rigid' in view.problem
 
 
@@ -87,7 +91,7 @@ def test_a_third_of_the_corners_may_move_by_itself():
     points, random = cloud(), np.random.default_rng(2)
     moved = points - (0.3, 0, 0.1)
     moved[:66] += random.normal(0, 0.3, (66, 3))
-    view = two_view(points[:, :2] / points[:, 2:], moved[:, :2] / moved[:, 2:], 1 / 260)
+    view = geometry(points[:, :2] / points[:, 2:], moved[:, :2] / moved[:, 2:], 1 / 260)
     assert angle_deg(view.direction, np.array([0.3, 0, 0.1])) < 1
 
 
@@ -98,7 +102,7 @@ def test_the_lens_is_undone():
     seen = [cv2.projectPoints(each, np.zeros(3), np.zeros(3), lens.K, np.array(lens.D))[0].reshape(-1, 2)
             for each in (points, moved)]
     (a, inside_a, _), (b, inside_b, _) = (_rays(each.astype(np.float32), np.empty((480, 640)), lens) for each in seen)
-    view = two_view(a[inside_a & inside_b], b[inside_a & inside_b], 1 / 300)
+    view = geometry(a[inside_a & inside_b], b[inside_a & inside_b], 1 / 300)
     assert angle_deg(view.direction, np.array([0.3, 0, 0.1])) < 0.5
 
 
