@@ -2,7 +2,7 @@
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,16 @@ from depth_ros.benchmark.machine import gpu_peak_mb, memory_mb
 
 if TYPE_CHECKING:
     from depth_ros.core.camera import Camera
-    from depth_ros.core.frame import Frame
+    from depth_ros.core.frame import DepthFrame, Frame
+    from depth_ros.core.measurement import Measurement
     from depth_ros.core.stream import DepthStream
     from depth_ros.core.window import WindowSpec
 
 WARM_UP = 50
-STAGES = ('decode', 'resize', 'motion', 'infer', 'resize back', 'stitch', 'anchor', 'window and rest', 'cloud', 'messages')
+STAGES = ('decode', 'resize', 'motion', 'infer', 'resize back', 'stitch', 'anchor', 'pose', 'window and rest', 'cloud', 'messages')
 MESSAGES = ('depth/image', 'relative/image', 'pose', 'pose_embedding')
 PERIOD_NS = 33_333_333
+RANGE_POINTS = 200
 
 
 def time_stages(stream: 'DepthStream', height: int, width: int, frames: int) -> dict[str, Any]:
@@ -34,10 +36,13 @@ def time_stages(stream: 'DepthStream', height: int, width: int, frames: int) -> 
     frames = -(-frames // stride) * stride
     publish, before_mb = publisher(), memory_mb()
     spent: list[dict[str, float]] = []
+    depths: list[DepthFrame] = []
+    measure = range_sensor(height, width) if stream.settings.metric.source == 'range' else None
     computed: list[float] = []    # seconds of all threads
     for number, message in enumerate(islice(pictures(height, width), warm_up + frames)):
         start = time.process_time()
-        seconds = _time_frame(stream, message, number, publish)
+        measured = [measure(depths[-1], number)] if measure and depths else []    # it sees what the last depth says
+        seconds, depths = _time_frame(stream, message, number, publish, measured)
         if number >= warm_up:
             spent.append(seconds)
             computed.append(time.process_time() - start)
@@ -54,6 +59,7 @@ def time_stages(stream: 'DepthStream', height: int, width: int, frames: int) -> 
         'median_ms': _by_stage(names, np.median(windows, axis=0)) | {'frame': _round(np.median(total))},
         'p95_ms': _by_stage(names, np.percentile(windows, 95, axis=0)) | {'frame': _round(np.percentile(total, 95))},
         'longest_ms': _round(1e3 * each.sum(axis=1).max()),
+        'metric_and_cloud_ms': _round(np.median(windows[:, [names.index('anchor'), names.index('cloud')]].sum(axis=1))),
         'all_but_inference_ms': _round(np.median(total - infer)),
         'all_but_inference_over_inference': _round((total - infer).sum() / max(infer.sum(), 1e-9)),
         'frames_per_s': _round(frames / each.sum()),
@@ -93,11 +99,27 @@ def pictures(height: int, width: int) -> Iterator[Any]:
         yield image_message(types, make_header(types, number * PERIOD_NS, 'camera'), rgb, 'rgb8')
 
 
-def make_frame(rgb: np.ndarray, number: int) -> 'Frame':
+def make_frame(rgb: np.ndarray, number: int, *measured: 'Measurement') -> 'Frame':
     """Return the picture as a frame of the nominal camera at 30 Hz."""
     from depth_ros.core.frame import Frame
 
-    return Frame(rgb, number * PERIOD_NS, nominal_camera(*rgb.shape[:2]), 'camera')
+    return Frame(rgb, number * PERIOD_NS, nominal_camera(*rgb.shape[:2]), 'camera', measured)
+
+
+def range_sensor(height: int, width: int) -> Callable[['DepthFrame', int], 'Measurement']:
+    """Return a sensor that sees RANGE_POINTS points where a disparity map says, at a scale of its own."""
+    from depth_ros.core.camera import rays
+    from depth_ros.core.measurement import Measurement
+
+    random = np.random.default_rng(0)
+    at = random.integers(0, height, RANGE_POINTS), random.integers(0, width, RANGE_POINTS)
+    xy = rays(nominal_camera(height, width))[at]
+
+    def measure(depth: 'DepthFrame', number: int) -> Measurement:
+        depth_m = 1 / np.maximum(0.5 * depth.map[at] + 0.1, 0.05)
+        return Measurement(number * PERIOD_NS, np.concatenate([xy * depth_m[:, None], depth_m[:, None]], axis=1))
+
+    return measure
 
 
 def nominal_camera(height: int, width: int) -> 'Camera':
@@ -162,19 +184,20 @@ def pack_by_element(depth_m: np.ndarray, xyz: np.ndarray, rgb: np.ndarray) -> tu
 
 
 def _time_frame(stream: 'DepthStream', message: Any, number: int,
-                publish: Callable[[Any], tuple[float, float]]) -> dict[str, float]:
-    """Push one picture and make the messages of what comes out; return stage -> seconds."""
+                publish: Callable[[Any], tuple[float, float]],
+                measured: 'Sequence[Measurement]') -> 'tuple[dict[str, float], list[DepthFrame]]':
+    """Push one picture and make the messages of what comes out; return stage -> seconds, and that."""
     from depth_ros.io.image_msg import decode_image
 
     start = time.perf_counter()
     rgb = decode_image(message)
     decoded = time.perf_counter()
-    depths = stream.push(make_frame(rgb, number))
+    depths = stream.push(make_frame(rgb, number, *measured))
     pushed = time.perf_counter()
     known = dict(stream.seconds)
     made = [publish(depth) for depth in depths]
     return {'decode': decoded - start, **known, 'window and rest': pushed - decoded - sum(known.values()),
-            'cloud': sum(cloud for cloud, _ in made), 'messages': sum(rest for _, rest in made)}
+            'cloud': sum(cloud for cloud, _ in made), 'messages': sum(rest for _, rest in made)}, depths
 
 
 def _by_stage(names: list[str], values: np.ndarray) -> dict[str, float]:

@@ -177,6 +177,7 @@ def _stages(figures: dict[str, Any]) -> list[str]:
         *_table(('ms per frame', 'median', '95 of 100 below'),
                 [(name, f'{medians[name]:.2f}', f'{p95[name]:.2f}') for name in medians]), '',
         f'{figures["frames_per_s"]:.2f} frames/s from message to messages; longest frame {figures["longest_ms"]:.1f} ms',
+        f'metric and cloud: {figures["metric_and_cloud_ms"]:.2f} ms, '
         f'all but inference: {figures["all_but_inference_ms"]:.2f} ms, '
         f'{figures["all_but_inference_over_inference"]:.2f} of inference',
         f'peak memory {_mb(figures["peak_memory_mb"])}'

@@ -12,7 +12,7 @@ from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import RollingWindow, WindowSpec
 from depth_ros.families import load_family
 from depth_ros.families.family import Prediction
-from depth_ros.settings import Settings
+from depth_ros.settings import Settings, build
 
 
 def sleeper(seconds, spec=None):
@@ -51,6 +51,15 @@ def test_a_window_is_paid_for_by_all_its_new_frames():
 def test_a_frame_that_takes_longer_now_and_then_is_seen_beside_the_median():
     figures = time_stages(sleeper(lambda number: 0.005 if number % 4 else 0.1), 48, 64, 12)
     assert figures['median_ms']['infer'] < 50 < 100 <= figures['p95_ms']['infer'] <= figures['longest_ms']
+
+
+def test_a_range_sensor_brings_the_metres_that_the_metric_layer_is_timed_with():
+    stream = sleeper(lambda _: 0.001)
+    stream = DepthStream(stream.family, {}, stream.spec, build({'metric.source': 'range'}), stream.info)
+    figures = time_stages(stream, 48, 64, 12)
+    assert stream.anchor.anchor.state == 'locked' and stream.anchor.anchor.residual < 0.05
+    parts = figures['median_ms']['anchor'] + figures['median_ms']['cloud']
+    assert figures['metric_and_cloud_ms'] == pytest.approx(parts, rel=0.3)
 
 
 @pytest.mark.parametrize(('spec', 'frames'), [
