@@ -19,9 +19,9 @@ from depth_ros.settings import MetricSettings
 
 GRID = 36, 27                # columns and rows of pixels looked at
 FAR_HEIGHTS = 15.0           # ground farther than so many heights is too thin in the picture to say anything
-LEANS_DEG = (-10, -5, 0, 5, 10)    # that the ground may have sideways: a banked road, a gravity that is not exact
+LEANS_DEG = (-8, 0, 8)       # that the ground may have sideways: a banked road, a gravity that is not exact
 MOST_LEAN_DEG = 15.0
-LINES = 32                   # pairs of pixels that candidates go through
+LINES = 24                   # pairs of pixels that candidates go through
 TOLERANCE = 0.05             # misfit that still is ground, over the spread of the map below the horizon
 SMALL_LEAN = 1e-4
 STAYS = 0.1                  # so much less merit may the last ground have
