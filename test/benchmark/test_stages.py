@@ -54,8 +54,9 @@ def test_a_frame_that_takes_longer_now_and_then_is_seen_beside_the_median():
 
 
 def test_a_range_sensor_brings_the_metres_that_the_metric_layer_is_timed_with():
-    stream = sleeper(lambda _: 0.001)
-    stream = DepthStream(stream.family, {}, stream.spec, build({'metric.source': 'range'}), stream.info)
+    family = replace(sleeper(lambda _: 0).family, infer=lambda graphs, clip, state: (
+        Prediction((clip.rgb[..., 0].astype(np.float32) - 100) / 10), None))
+    stream = DepthStream(family, {}, family.live, build({'metric.source': 'range'}), {'backend': '', 'backend_note': ''})
     figures = time_stages(stream, 48, 64, 12)
     assert stream.anchor.anchor.state == 'locked' and stream.anchor.anchor.residual < 0.05
     parts = figures['median_ms']['anchor'] + figures['median_ms']['cloud']
