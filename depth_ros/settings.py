@@ -100,6 +100,10 @@ class MetricSettings:
     min_depth_m: float = option(0.05, 'Nearer metric depth becomes NaN [m].', low=0.0, high=1e3, live=True)
     max_depth_m: float = option(100.0, 'Farther metric depth becomes NaN [m].', low=0.1, high=1e5, live=True)
 
+    def __post_init__(self) -> None:
+        check_order('metric.min_depth_m', self.min_depth_m, 'metric.max_depth_m', self.max_depth_m)
+        check_order('metric.range_min_m', self.range_min_m, 'metric.range_max_m', self.range_max_m)
+
 
 FAR = ('nan', 'inf', 'cap')    # no point and no value; plus infinity; the limit itself, as if something were there
 
@@ -155,6 +159,7 @@ class CloudSettings:
 
     def __post_init__(self) -> None:
         check_order('cloud.min_depth_m', self.min_depth_m, 'cloud.max_depth_m', self.max_depth_m)
+        corners(self.roi)
 
 
 @dataclass(frozen=True)
@@ -257,6 +262,20 @@ def check_order(low_name: str, low: float, high_name: str, high: float) -> None:
     """Raise SettingsError unless `low` is below `high`."""
     if low >= high:
         raise SettingsError(f'{low_name}={low:g} is not below {high_name}={high:g}; nothing would be left between them')
+
+
+def corners(roi: str) -> tuple[float, float, float, float]:
+    """Return u0, v0, u1, v1 of a region of the picture, (0, 0, 1, 1) for ''.
+
+    Raises SettingsError for text that is no region.
+    """
+    try:
+        u0, v0, u1, v1 = (float(part) for part in (roi or '0,0,1,1').split(','))
+    except ValueError:
+        raise SettingsError(f'cloud.roi={roi!r}: expected four numbers u0,v0,u1,v1, e.g. 0,0.5,1,1') from None
+    if not (u0 < u1 and v0 < v1):    # NaN neither
+        raise SettingsError(f'cloud.roi={roi!r} holds no pixel; give u0 < u1 and v0 < v1')
+    return u0, v0, u1, v1
 
 
 def _assemble(cls: type, prefix: str, values: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from depth_ros.core.camera import Camera, rays
 from depth_ros.errors import SettingsError
-from depth_ros.settings import CloudSettings
+from depth_ros.settings import CloudSettings, corners
 
 STEP_PX = 2       # of the finest comparison; each coarser one looks twice as far
 LEVEL = 0.7       # of the slope at a point is too much for the slope beyond the point's surfaces
@@ -163,22 +163,16 @@ def _surface(depth_m: np.ndarray, nearer: bool, size_px: int) -> np.ndarray:
 def parse_region(text: str, height: int, width: int) -> tuple[slice, slice]:
     """Return the rows and columns of 'u0,v0,u1,v1': shares of the picture if none is above 1, else pixels; '': all.
 
-    Raises SettingsError for text that is none, and for a region without a pixel of the picture.
+    Raises SettingsError for text that is no region, and for a region without a pixel of the picture.
     """
-    if not text:
-        return slice(0, height), slice(0, width)
-    try:
-        u0, v0, u1, v1 = (float(part) for part in text.split(','))
-    except ValueError:
-        raise SettingsError(f'cloud.roi={text!r}: expected four numbers u0,v0,u1,v1, e.g. 0,0.5,1,1') from None
+    u0, v0, u1, v1 = corners(text)
     if max(abs(u0), abs(v0), abs(u1), abs(v1)) <= 1:
         u0, v0, u1, v1 = u0 * width, v0 * height, u1 * width, v1 * height
-    sides = [(round(np.clip(low, 0, size)), round(np.clip(high, 0, size)))
-             for low, high, size in ((v0, v1, height), (u0, u1, width)) if low < high]
-    if len(sides) < 2 or any(low >= high for low, high in sides):
-        raise SettingsError(f'cloud.roi={text!r} holds no pixel of a {width}x{height} picture; give u0 < u1 and v0 < v1, in '
-                            'pixels or as shares of the picture')
-    return slice(*sides[0]), slice(*sides[1])
+    rows, columns = (slice(round(np.clip(low, 0, size)), round(np.clip(high, 0, size)))
+                     for low, high, size in ((v0, v1, height), (u0, u1, width)))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        raise SettingsError(f'cloud.roi={text!r} holds no pixel of a {width}x{height} picture; give another part of it')
+    return rows, columns
 
 
 @lru_cache(maxsize=8)

@@ -60,10 +60,11 @@ def judge(node: Node, changes: Iterable[Parameter], configured: bool) -> SetPara
     Nothing is applied here: whoever uses a live setting reads it when it is used.
     """
     known = dict(options())
+    ours = {change.name: change for change in changes if change.name in known}
     try:
-        for change in changes:
-            if change.name in known:
-                _check_change(node, change, known[change.name], configured)
+        for name, change in ours.items():
+            _check_change(node, change, known[name], configured)
+        build({name: (ours.get(name) or node.get_parameter(name)).value for name in known})    # whether they go together
     except SettingsError as error:
         return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)

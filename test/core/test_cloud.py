@@ -149,8 +149,9 @@ def test_a_region_that_is_none_is_refused_in_a_sentence(roi, reason):
 def test_limits_in_the_wrong_order_are_refused():
     with pytest.raises(SettingsError, match='min_depth_m=5 is not below cloud.max_depth_m=3'):
         build({'cloud.min_depth_m': 5.0, 'cloud.max_depth_m': 3.0})
-    with pytest.raises(SettingsError, match='cloud.scan.min_range_m'):
-        build({'cloud.scan.min_range_m': 20.0})
+    for name in ('cloud.scan.min_range_m', 'metric.min_depth_m', 'metric.range_min_m'):
+        with pytest.raises(SettingsError, match=name):
+            build({name: 200.0})
 
 
 def test_a_dense_cloud_has_the_finite_points_in_their_order():

@@ -39,6 +39,9 @@ def test_a_live_parameter_of_the_stream_takes_effect_too(metric: Rig) -> None:
     ('camera.model', 'fisheye', 'expected one of rectified, raw, rectify'),
     ('cloud.stride_px', 0, 'out of range'),
     ('cloud.stride_px', 'two', 'Wrong parameter type'),
+    ('cloud.min_depth_m', 25.0, 'cloud.min_depth_m=25 is not below cloud.max_depth_m=20'),
+    ('cloud.scan.max_range_m', 0.1, 'cloud.scan.min_range_m=0.1 is not below'),
+    ('cloud.roi', '1,2,3', 'expected four numbers'),
 ])
 def test_what_may_not_change_is_refused_with_the_reason(metric: Rig, name: str, value: Any, reason: str) -> None:
     result = metric.set_parameter(name, value)
