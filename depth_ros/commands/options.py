@@ -25,7 +25,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def parse_metric(text: str) -> tuple[dict[str, Any], str]:
-    """Return (settings, topic or folder) of --metric; what follows the source may be missing.
+    """Return (settings, topic or folder) of --metric; what follows the source may be missing, but for fixed.
 
     Known are range:TOPIC (or :FOLDER), camera_height:HEIGHT:GRAVITY with tf, imu or the topic of an IMU, odometry:TOPIC,
     odometry:tf, family:NAME and fixed:SCALE,SHIFT. Raises SettingsError for anything else.
@@ -34,7 +34,7 @@ def parse_metric(text: str) -> tuple[dict[str, Any], str]:
     values: dict[str, Any] = {'metric.source': source}
     topic = ''
     try:
-        if source == 'fixed' and rest:
+        if source == 'fixed':
             scale, shift = (float(part) for part in rest.split(','))
             values |= {'metric.scale': scale, 'metric.shift': shift}
         elif source == 'camera_height' and rest:

@@ -76,7 +76,7 @@ def process(
 
     given = {'family': family, 'weights': weights, 'backend': backend, 'length': length, 'stride': stride,
              'camera.fx_fy_cx_cy': camera, 'camera.file': camera_file}
-    measured, metric_topic = parse_metric(metric) if metric else ({}, '')
+    measured, metric_topic = parse_metric(metric) if metric is not None else ({}, '')
     settings = build({name: value for name, value in given.items() if value is not None} | measured
                      | dict(parse_setting(text) for text in set or ()))
     jobs = plan(input, output, preview, cloud)

@@ -257,6 +257,8 @@ def read_extrinsic(given: str) -> np.ndarray:
             values = [float(part) for part in given.split(',')]
         else:
             values = _pose_in(_read_yaml(Path(given)))
+        if len(values) != 7:
+            raise ValueError(f'{len(values)} of 7 numbers')
         x, y, z, qx, qy, qz, qw = values
         return read_matrix(SimpleNamespace(x=x, y=y, z=z), SimpleNamespace(x=qx, y=qy, z=qz, w=qw), 'it')
     except (OSError, KeyError, TypeError, ValueError, InputError) as error:

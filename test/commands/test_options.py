@@ -17,7 +17,7 @@ def test_settings_are_read_as_their_type():
 @pytest.mark.parametrize(('text', 'settings', 'topic'), [
     ('range', {}, ''), ('range:/lidar/points', {}, '/lidar/points'), ('range:/a:b', {}, '/a:b'),
     ('range:C:/depth', {}, 'C:/depth'), ('none', {}, ''), ('camera_height', {}, ''), ('odometry', {}, ''),
-    ('family', {}, ''), ('fixed', {}, ''), ('odometry:/odom', {}, '/odom'), ('odometry:tf', {'odometry': 'tf'}, ''),
+    ('family', {}, ''), ('odometry:/odom', {}, '/odom'), ('odometry:tf', {'odometry': 'tf'}, ''),
     ('camera_height:1.65', {'height_m': 1.65}, ''), ('camera_height:1:tf', {'height_m': 1.0, 'gravity': 'tf'}, ''),
     ('camera_height:1:/imu', {'height_m': 1.0, 'gravity': 'imu'}, '/imu'),
     ('camera_height:1:imu', {'height_m': 1.0, 'gravity': 'imu'}, ''),
@@ -29,14 +29,14 @@ def test_a_source_of_metres_is_settings_and_a_topic(text, settings, topic):
     build(expected)
 
 
-@pytest.mark.parametrize('text', ['fixed:1', 'fixed:1,2,3', 'fixed:a,b', 'camera_height:high', 'none:/a', 'lidar:/points',
+@pytest.mark.parametrize('text', ['fixed', 'fixed:', 'fixed:1', 'fixed:1,2,3', 'fixed:a,b', 'camera_height:high', 'none:/a', 'lidar:/points',
                                   'camera_height::tf', ':/points'])
 def test_what_is_no_source_of_metres_says_what_is(text):
     with pytest.raises(SettingsError, match=f'--metric {text}: expected range:TOPIC, camera_height:HEIGHT'):
         parse_metric(text)
 
 
-@pytest.mark.parametrize('text', ['lidar', 'Range:', ':', 'camera_height:-1', 'camera_height:nan', 'fixed:0,0'])
+@pytest.mark.parametrize('text', ['', 'lidar', 'Range:', ':', 'camera_height:-1', 'camera_height:nan', 'fixed:0,0'])
 def test_the_settings_say_which_sources_there_are_and_within_which_limits(text):
     with pytest.raises(SettingsError, match='metric[.](source|height_m|scale)=.*: expected'):
         build(parse_metric(text)[0])

@@ -119,6 +119,13 @@ def test_an_extrinsic_file_without_a_pose_is_refused(tmp_path, content):
         read_extrinsic(str(tmp_path / 'pose.yaml'))
 
 
+def test_an_extrinsic_says_how_many_numbers_it_has(tmp_path):
+    (tmp_path / 'pose.yaml').write_text('{x: 1, y: 2}')
+    for given, count in (('1,2', 2), (str(tmp_path / 'pose.yaml'), 0), ('0,0,0,0,0,0,1,1', 8)):
+        with pytest.raises(SettingsError, match=f'[(]{count} of 7 numbers[)]'):
+            read_extrinsic(given)
+
+
 def test_a_large_cloud_is_thinned_evenly_and_the_same_way_every_time():
     seen = np.random.default_rng(0).uniform(1, 50, (130_000, 3))
     first, again = (points(('range', cloud(NOW, seen, 'cam'))) for _ in range(2))
