@@ -397,6 +397,7 @@ def test_a_slow_metric_network_makes_metres(tmp_path, bag, relative, metric):
     ({'metric': 'odometry:tf', 'input': 'pictures'}, InputError, 'pictures has no topics for metric.source=odometry'),
     ({'metric': 'camera_height'}, SettingsError, 'height'),
     ({'metric': 'lidar'}, SettingsError, "metric.source='lidar': expected one of none, range"),
+    ({'metric': ''}, SettingsError, "metric.source='': expected one of none, range"),
     ({'metric': 'fixed:1'}, SettingsError, '--metric fixed:1: expected'),
     ({'metric': 'range:/sensor', 'set': ['metric.extrinsic=1,2,3']}, SettingsError, 'metric.extrinsic='),
 ])

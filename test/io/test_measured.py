@@ -229,11 +229,11 @@ def test_a_depth_image_needs_some_calibration():
 
 def test_a_measurement_comes_once_with_the_first_picture_that_it_is_not_newer_than():
     ours = Measurements(MetricSettings(source='range', tolerance_s=0.05))
-    for at in (0.30, 0.0, 0.1, 0.151, 0.149):
+    for at in (0.30, 0.0, 0.1, 0.151, 0.15):
         ours.add('range', cloud(NOW + round(at * 1e9), [(0, 0, 2)], 'cam'))
     given = [[(item.stamp_ns - NOW) / 1e9 for item in ours.take(NOW + round(at * 1e9), 'cam', CAMERA)]
              for at in (0.0, 0.1, 0.2, 0.3, 0.4)]
-    assert given == [[0.0], [0.1, 0.149], [0.151], [0.3], []]
+    assert given == [[0.0], [0.1, 0.15], [0.151], [0.3], []]
 
 
 def test_what_is_stamped_in_the_far_future_is_a_problem_and_not_kept():
@@ -281,6 +281,26 @@ def test_a_reset_forgets_measurements_and_what_moves_but_not_what_sits_still():
     assert ours.take(NOW, 'cam', CAMERA) == () and ours.tree.connected('cam', 'arm')
     ours.reset()
     assert ours.tree.connected('cam', 'lidar') and not ours.tree.connected('cam', 'arm')
+
+
+def test_a_reset_forgets_calibration_and_acceleration():
+    ours = Measurements(MetricSettings(source='range'))
+    ours.add('range/camera_info', info(NOW, CAMERA))
+    ours.take(NOW, 'cam', None)
+    ours.reset()
+    ours.add('range', depth_image(NOW, RAMP, '64FC1'))
+    assert 'no calibration' in ours.take(NOW, 'cam', None)[0].problem
+    ours = Measurements(MetricSettings(source='camera_height', gravity='imu'))
+    for index, push in enumerate(((0, 0, 9.81), (9.81, 0, 0))):
+        ours.reset()
+        ours.add('imu', imu(NOW + index, push, frame_id='cam'))
+        assert ours.take(NOW + index, 'cam', CAMERA)[0].down == pytest.approx(-np.array(push) / 9.81)
+
+
+def test_before_the_camera_is_not_before_the_sensor():
+    mast = tf(transform('cam', 'lidar', 0, (0, 0, -1)))    # a metre behind the camera
+    seen = points(('range', cloud(NOW, [(0, 0, 0.5), (0, 0, 3), (0, 0, -2)])), ('tf_static', mast))
+    assert seen.tolist() == [[0, 0, 2]]
 
 
 def test_callbacks_may_add_while_a_worker_takes():
