@@ -297,6 +297,35 @@ def test_a_reset_forgets_calibration_and_acceleration():
         assert ours.take(NOW + index, 'cam', CAMERA)[0].down == pytest.approx(-np.array(push) / 9.81)
 
 
+def test_what_comes_out_of_order_is_given_oldest_first():
+    messages = [('range', cloud(NOW - ago, [(0, 0, 2)], 'cam')) for ago in (1, 3, 2)]
+    given, _ = measure('range', *messages)
+    assert [item.stamp_ns - NOW for item in given] == [-3, -2, -1]
+
+
+def test_a_note_is_made_once():
+    loop = ('tf', tf(transform('a', 'a', 0)))
+    assert len(measure('range', loop, loop)[1].notes) == 1
+
+
+def test_acceleration_of_long_ago_is_not_smoothed_with():
+    felt = [('imu', imu(NOW - ago * SECOND, push, frame_id='cam')) for ago, push in ((6, (0, 0, 9.81)), (0, (9.81, 0, 0)))]
+    assert down(*felt) == pytest.approx([-1, 0, 0], abs=1e-9)
+
+
+def test_a_cloud_of_one_row_needs_no_row_step():
+    message = cloud(NOW, [(0, 0, 2), (1, 0, 3)], 'cam')
+    message.row_step = 0
+    assert points(('range', message)).tolist() == [[0, 0, 2], [1, 0, 3]]
+
+
+def test_depth_lies_in_the_rectified_picture_of_its_camera():
+    own = Camera(24, 32, 30.0, 30.0, 15.5, 11.5, 'plumb_bob', (-0.3, 0.1, 0.0, 0.0, 0.0), P=(20.0, 20.0, 15.5, 11.5))
+    message = depth_image(NOW, np.full((24, 32), 2.0), '64FC1')
+    seen = points(('range', message), ('range/camera_info', info(NOW, own)))
+    assert seen[0] == pytest.approx([-1.55, -1.15, 2], abs=1e-6)
+
+
 def test_before_the_camera_is_not_before_the_sensor():
     mast = tf(transform('cam', 'lidar', 0, (0, 0, -1)))    # a metre behind the camera
     seen = points(('range', cloud(NOW, [(0, 0, 0.5), (0, 0, 3), (0, 0, -2)])), ('tf_static', mast))

@@ -45,6 +45,7 @@ def test_a_turn_is_interpolated_the_short_way_round(sign):
 def test_what_comes_late_is_put_in_order_and_what_comes_again_replaces():
     grown = tree(moving=[transform('odom', 'base', at, (value, 0, 0)) for at, value in ((0, 0), (20, 2), (10, 5), (20, 4))])
     assert [moved(grown, 'odom', 'base', (0, 0, 0), at)[0] for at in (0, 10, 15, 20)] == pytest.approx([0, 5, 4.5, 4])
+    assert grown.edges['base'].stamps == [0, 10, 20]
 
 
 def test_ten_seconds_are_kept_of_what_moves_and_everything_of_what_does_not():
