@@ -117,8 +117,8 @@ class ScanSettings:
     bin_deg: float = option(0.5, 'Angle between two rays of the scan [deg].', low=0.05, high=10.0, live=True)
     min_range_m: float = option(0.1, 'Nearer points are left out [m].', low=0.0, high=1e3, live=True)
     max_range_m: float = option(10.0, 'Farther points are left out [m].', low=0.1, high=1e5, live=True)
-    far: str = option('nan', 'What a ray says whose points are all too far or have no depth. nan: nothing; inf: free to the '
-                      'end; cap: max_range_m.', choices=FAR, live=True)
+    far: str = option('nan', 'What a ray says that meets nothing but what is too far. nan: nothing; inf: free to the end; '
+                      'cap: max_range_m.', choices=FAR, live=True)
     frame_id: str = option('', 'Frame with x forward and y left at the camera; empty: that of the picture without '
                            '_optical_frame or _optical.', live=True)
 
@@ -137,8 +137,8 @@ class CloudSettings:
                       '1; empty: all.', live=True)
     min_depth_m: float = option(0.1, 'Drop nearer points [m].', low=0.0, high=1e3, live=True)
     max_depth_m: float = option(20.0, 'Drop farther points [m].', low=0.1, high=1e5, live=True)
-    far: str = option('nan', 'Points that are too far or have no depth. nan: none; inf: at infinity; cap: at max_depth_m on '
-                      'their ray, which clears a costmap up to there.', choices=FAR, live=True)
+    far: str = option('nan', 'Points that are too far. nan: none; inf: at infinity; cap: at max_depth_m on their ray, which '
+                      'clears a costmap up to there.', choices=FAR, live=True)
     image_far: str = option('nan', 'The same for ~/depth/image, where nan leaves depth beyond cloud.max_depth_m as it is; '
                             'cap: the value is cloud.max_depth_m.', choices=FAR, live=True)
     edge_ratio: float = option(0.08, 'A point flies if it hangs between two surfaces, farther from both than this share of '

@@ -22,19 +22,23 @@ def make_cloud(depth_m: np.ndarray, rgb: np.ndarray, camera: Camera, settings: C
     """Return the points as float32 x, y, z [m] in the optical frame and a fourth value: the colour as 0x00RRGGBB in the bits
     of the float, or the confidence, NaN where there is none.
 
-    depth_m (H, W), rgb (H, W, 3) uint8, confidence (H, W). Organised (H', W', 4), NaN where there is no point; (N, 4) with
-    `settings.organised` off or a voxel size. `out` (H', W', 4) takes the points of an organised cloud, if it has its shape;
-    `fuse` is shown the cleaned depth (H, W) and returns what to make points of.
+    depth_m (H, W), +inf: far, -inf: too near, NaN: unknown; rgb (H, W, 3) uint8; confidence (H, W). Organised (H', W', 4),
+    NaN where there is no point; (N, 4) with `settings.organised` off or a voxel size. `out` (H', W', 4) takes the points of
+    an organised cloud, if it has its shape; `fuse` is shown the cleaned depth (H, W) and returns what to make points of.
     Raises SettingsError for a region that misses the picture.
     """
     region, step = parse_region(settings.roi, *depth_m.shape), settings.stride_px
     z = clean(depth_m, settings, confidence)
-    z = (fuse(z) if fuse else z)[region][::step, ::step]
+    if fuse:    # which may fill what is unknown, not what is too near
+        z = np.where(depth_m < settings.min_depth_m, NAN, fuse(z))
+    z = z[region][::step, ::step]
     if settings.field == 'rgb':
         value = pack_colour(rgb[region][::step, ::step])
     else:
         value = np.full(z.shape, NAN) if confidence is None else confidence[region][::step, ::step]
     x, y = _rays(camera, region, step)
+    if camera.is_distorted:    # beyond the reach of the lens model there is no ray
+        z = np.where(np.isnan(x), NAN, z)
     out = out if out is not None and out.shape == (*z.shape, 4) else np.empty((*z.shape, 4), np.float32)
     with np.errstate(invalid='ignore'):    # 0 * inf
         points = x * z, y * z, z
@@ -58,9 +62,9 @@ def unproject(depth_m: np.ndarray, ray_xy: np.ndarray) -> np.ndarray:
 
 
 def clean(depth_m: np.ndarray, settings: CloudSettings, confidence: np.ndarray | None = None) -> np.ndarray:
-    """Return (H, W) float32 depth with NaN for what is no surface, too near or not trusted.
+    """Return (H, W) float32 depth with NaN for what is no surface, unknown, too near or not trusted.
 
-    What is too far, or has no depth at all, becomes what `settings.far` says.
+    What is too far becomes what `settings.far` says.
     """
     limit_m = settings.max_depth_m
     z = apply_far(depth_m, limit_m, settings.far)
@@ -78,14 +82,14 @@ def clean(depth_m: np.ndarray, settings: CloudSettings, confidence: np.ndarray |
 
 
 def apply_far(depth_m: np.ndarray, limit_m: float, far: str) -> np.ndarray:
-    """Return (H, W) depth whose pixels beyond the limit, or without depth, are +inf (`inf`) or the limit (`cap`).
+    """Return (H, W) depth whose pixels beyond the limit are +inf (`inf`) or the limit (`cap`), and NaN for -inf.
 
-    `nan` leaves them to who looks for finite depth within the limit.
+    `nan` leaves all to who looks for finite depth within the limit.
     """
     if far == 'nan':
         return depth_m
-    with np.errstate(invalid='ignore'):
-        return np.where(depth_m <= limit_m, depth_m, np.float32(np.inf if far == 'inf' else limit_m))
+    value = np.float32(np.inf if far == 'inf' else limit_m)
+    return np.where(depth_m > limit_m, value, np.where(np.isneginf(depth_m), NAN, depth_m))
 
 
 # --- points that fly

@@ -90,7 +90,7 @@ class MetricAnchor:
             self.first_ns = frame.stamp_ns
         thin = map[::8, ::8]
         thin = thin[np.isfinite(thin)]
-        values = np.percentile(thin, PERCENTILES).astype(np.float64) if len(thin) else np.zeros(1)
+        values = np.percentile(thin, PERCENTILES).astype(np.float64) if len(thin) else fit.ends
         age_s = max(frame.stamp_ns - (fit.newest_ns if fit.fixes else self.first_ns), 0) / 1e9
         uncertainty = fit.uncertainty(values)
         state, reason = self._state(age_s, uncertainty, settings)
@@ -126,12 +126,27 @@ def patience_s(settings: MetricSettings) -> float:
 
 def to_depth_m(map: np.ndarray, quantity: Quantity, anchor: Anchor, settings: MetricSettings) -> np.ndarray:
     """Return (H, W) float32 depth in metres along Z of a map with its anchor, NaN where invalid or out of limits."""
-    is_metric = (anchor.scale, anchor.shift) == (1, 0)
-    value = map if is_metric else cv2.addWeighted(map, anchor.scale, map, 0, anchor.shift)
+    value = _metric_value(map, anchor)
     limits = value_of(np.array([settings.min_depth_m, settings.max_depth_m]).clip(1e-9), quantity)
     depth_m = _to_depth(value, quantity)
     np.copyto(depth_m, np.float32(np.nan), where=cv2.inRange(value, limits.min(), limits.max()) == 0)    # NaN is in no range
     return depth_m
+
+
+def tell_far(depth: DepthFrame, far_m: float) -> np.ndarray:
+    """Return (H, W) float32 m: `depth_m`, and of what it leaves out by its limits +inf where the map says that it is farther
+    than far_m, else -inf. NaN only where the map says nothing.
+
+    So that what is too near is not taken for free space. The frame has to have metres.
+    """
+    assert depth.depth_m is not None
+    unknown = np.isnan(depth.depth_m)
+    if not unknown.any():
+        return depth.depth_m
+    value, limit = _metric_value(depth.map, depth.anchor), float(value_of(np.array(far_m), depth.quantity))
+    beyond = value > limit if depth.quantity.grows_with_depth else value < limit
+    why = np.where(beyond, np.float32(np.inf), np.float32(-np.inf))
+    return np.where(unknown & np.isfinite(value), why, depth.depth_m)
 
 
 class NominalScale:
@@ -160,6 +175,12 @@ class NominalScale:
         first, last = value_of(np.array([first, last]), quantity).tolist()
         self.scale = (last - first) / max(high - low, 1e-6)
         self.shift = first - self.scale * low
+
+
+def _metric_value(map: np.ndarray, anchor: Anchor) -> np.ndarray:
+    """Return scale * map + shift (H, W) float32: 1/Z, log(1 + Z) or Z by the map's quantity."""
+    is_metric = (anchor.scale, anchor.shift) == (1, 0)
+    return map if is_metric else cv2.addWeighted(map, anchor.scale, map, 0, anchor.shift)
 
 
 def _to_depth(value: np.ndarray, quantity: Quantity) -> np.ndarray:

@@ -14,7 +14,8 @@ def make_scan(depth_m: np.ndarray, camera: Camera, settings: ScanSettings,
     """Return the first angle and the step [rad], counter-clockwise as seen from above, 0 straight ahead, and the ranges (N)
     float32 m of the nearest points of a band of rows of depth (H, W), measured in that plane; those that fly are left out.
 
-    -inf: something is nearer than min_range_m. Nothing but flying points: NaN. Else without a point: what `far` says.
+    In depth, +inf is far, -inf too near, NaN unknown. Ranges are -inf where something is nearer than min_range_m; without a
+    point what `far` says, if anything is known to be farther than max_range_m, else NaN.
     """
     first, last = _band(camera, settings.rows)
     angle, step, order, starts, bins, slant = _bins(camera, first, last, settings.bin_deg)
@@ -24,14 +25,12 @@ def make_scan(depth_m: np.ndarray, camera: Camera, settings: ScanSettings,
         top = max(0, first - 2 * reach_px)    # rows around the band tell what flies in it
         flying = find_flying(depth_m[top:last + 2 * reach_px], edge_ratio, reach_px)[first - top:last - top]
     flat = depth_m[first:last] * slant    # (rows, W) m
-    with np.errstate(invalid='ignore'):
-        near = (flat < settings.min_range_m) & ~flying
-        fits = (flat >= settings.min_range_m) & (flat <= settings.max_range_m) & ~flying
-    nothing = np.float32({'nan': np.nan, 'inf': np.inf, 'cap': settings.max_range_m}[settings.far])
-    unknown = np.where(np.broadcast_to(flying, flat.shape), np.nan, nothing)
-    nearest = _nearest(np.where(fits, flat, np.inf), order, starts)
+    flat = np.where(flying, np.float32(np.nan), flat)
+    near, far = flat < settings.min_range_m, flat > settings.max_range_m
+    free = {'nan': np.nan, 'inf': np.inf, 'cap': settings.max_range_m}[settings.far]
+    nearest = _nearest(np.where(near | far | np.isnan(flat), np.inf, flat), order, starts)
     ranges = np.full(int(bins[-1]) + 1 if len(bins) else 0, np.nan, np.float32)
-    ranges[bins] = np.where(np.isfinite(nearest), nearest, _nearest(unknown, order, starts))
+    ranges[bins] = np.where(np.isfinite(nearest), nearest, _nearest(np.where(far, free, np.nan), order, starts))
     ranges[bins[_nearest(np.where(near, 0, 1), order, starts) == 0]] = -np.inf
     return angle, step, ranges
 

@@ -10,7 +10,7 @@ import numpy as np
 from depth_ros.core.cloud import apply_far, make_cloud
 from depth_ros.core.frame import DepthFrame
 from depth_ros.core.fusion import History
-from depth_ros.core.metric import NominalScale
+from depth_ros.core.metric import NominalScale, tell_far
 from depth_ros.core.scan import make_scan
 from depth_ros.io.camera_msg import camera_info_message
 from depth_ros.io.cloud_msg import cloud_message, scan_message
@@ -74,7 +74,9 @@ class DepthMessages:
     def _depth(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
         if depth.depth_m is None:
             return None
-        depth_m = apply_far(depth.depth_m, settings.max_depth_m, settings.image_far)
+        depth_m, limit_m = depth.depth_m, settings.max_depth_m
+        if settings.image_far != 'nan':
+            depth_m = apply_far(tell_far(depth, limit_m), limit_m, settings.image_far)
         return image_message(self.types, header, depth_m, '32FC1')
 
     def _camera_info(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
@@ -86,7 +88,7 @@ class DepthMessages:
         return image_message(self.types, header, nearness(depth.map, depth.quantity), '32FC1')
 
     def _points(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
-        return None if depth.depth_m is None else self._cloud(header, depth, depth.depth_m, settings)
+        return None if depth.depth_m is None else self._cloud(header, depth, tell_far(depth, settings.max_depth_m), settings)
 
     def _relative_points(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
         return self._cloud(header, depth, self.nominal.depth(depth), settings)
@@ -106,7 +108,8 @@ class DepthMessages:
     def _scan(self, header: Any, depth: DepthFrame, settings: CloudSettings) -> Any:
         if depth.depth_m is None or depth.camera is None:
             return None
-        scan = make_scan(depth.depth_m, depth.camera, settings.scan, settings.edge_ratio, settings.edge_px)
+        depth_m = tell_far(depth, settings.scan.max_range_m)
+        scan = make_scan(depth_m, depth.camera, settings.scan, settings.edge_ratio, settings.edge_px)
         return scan_message(self.types, header, *scan, settings.scan)
 
     def _preview(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:

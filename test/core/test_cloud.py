@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from depth_ros.core.camera import Camera
-from depth_ros.core.cloud import apply_far, find_flying, make_cloud, parse_region, thin, unpack_colour
+from depth_ros.core.camera import Camera, rays
+from depth_ros.core.cloud import find_flying, make_cloud, parse_region, thin, unpack_colour
 from depth_ros.errors import SettingsError
 from depth_ros.settings import CloudSettings, build
 
@@ -117,19 +117,44 @@ def test_no_confidence_no_point():
 
 
 @pytest.mark.parametrize('far, z', [('nan', np.nan), ('inf', np.inf), ('cap', 20.0)])
-def test_what_is_too_far_or_has_no_depth_is_nothing_or_infinite_or_at_the_limit(far, z):
+def test_what_is_too_far_and_only_that_is_nothing_or_infinite_or_at_the_limit(far, z):
     depth_m = WALL.copy()
-    depth_m[0], depth_m[1], depth_m[2] = 30, np.nan, 0.05
+    depth_m[0], depth_m[1], depth_m[2], depth_m[3], depth_m[4], depth_m[5] = 30, np.inf, 0.05, -np.inf, np.nan, 20
     points = cloud(depth_m, far=far, edge_ratio=0.0)
     assert np.array_equal(points[:2, :, 2], np.full((2, 60), z), equal_nan=True)
-    assert np.isnan(points[2, :, 2]).all() and np.all(points[3:, :, 2] == 2)    # what is too near is no free space
-    assert np.array_equal(apply_far(depth_m, 20.0, far)[:2], np.full((2, 60), z if far != 'nan' else [[30], [np.nan]]),
-                          equal_nan=True)
+    assert np.isnan(points[2:5, :, :3]).all()    # what is too near or unknown is no free space
+    assert np.all(points[5, :, 2] == 20) and np.all(points[6:, :, 2] == 2)
+    assert np.isinf(points[:2, :, :3]).all() == (far == 'inf')
 
 
 def test_capped_points_lie_on_the_rays_of_their_pixels():
-    points = cloud(np.full((40, 60), np.nan, np.float32), far='cap', max_depth_m=10.0)
+    points = cloud(np.full((40, 60), np.inf, np.float32), far='cap', max_depth_m=10.0)
     assert points[20, 55, :3] == pytest.approx((5, 0, 10))
+
+
+def test_a_cap_that_no_float32_holds_is_a_point_all_the_same():
+    assert np.isfinite(cloud(np.full((40, 60), np.inf, np.float32), far='cap', max_depth_m=10.1)[..., :3]).all()
+
+
+@pytest.mark.parametrize('far', ['nan', 'inf', 'cap'])
+def test_a_pixel_beyond_the_reach_of_the_lens_model_has_no_point(far, monkeypatch):
+    known = rays(CAMERA).copy()
+    known[0] = np.nan
+    monkeypatch.setattr('depth_ros.core.cloud.rays', lambda camera: known)
+    camera = Camera(40, 60, 50, 50, 30, 20, 'plumb_bob', (0.1, 0.0, 0.0, 0.0))
+    depth_m = WALL.copy()
+    depth_m[:, :30] = np.inf
+    settings = CloudSettings(far=far, edge_ratio=0.0)
+    assert np.isnan(make_cloud(depth_m, RGB, camera, settings)[0, :, :3]).all()
+    dense = make_cloud(depth_m, RGB, camera, CloudSettings(far=far, edge_ratio=0.0, organised=False))
+    assert len(dense) == 39 * (60 if far == 'cap' else 30) and np.isfinite(dense[:, :3]).all()
+
+
+def test_what_is_too_near_is_not_filled_from_the_past():
+    depth_m = WALL.copy()
+    depth_m[0], depth_m[1], depth_m[2] = 0.03, -np.inf, np.nan
+    points = make_cloud(depth_m, RGB, CAMERA, CloudSettings(edge_ratio=0.0), fuse=lambda z: WALL)
+    assert np.isnan(points[:2, :, :3]).all() and np.all(points[2:, :, 2] == 2)
 
 
 def test_a_region_is_given_in_pixels_or_as_shares():

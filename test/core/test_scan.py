@@ -38,14 +38,24 @@ def test_the_nearest_point_of_the_band_counts_and_no_other_row():
 
 @pytest.mark.parametrize('far, value', [('nan', np.nan), ('inf', np.inf), ('cap', 10.0)])
 def test_a_ray_without_a_point_says_what_was_asked_for(far, value):
-    for nothing in (np.nan, 50.0):
+    for nothing in (np.inf, 50.0):
         assert np.array_equal(scan(np.full((480, 640), nothing), far=far)[1], np.full(180, value), equal_nan=True)
+    assert np.isnan(scan(np.full((480, 640), np.nan), far=far)[1]).all()    # nothing is known
 
 
-def test_what_is_too_near_is_not_free():
-    depth_m = np.full((480, 640), 5.0)
-    depth_m[239, 320] = 0.05
-    assert np.isneginf(scan(depth_m)[1]).sum() == 1
+@pytest.mark.parametrize('far', ['nan', 'inf', 'cap'])
+@pytest.mark.parametrize('behind', [5.0, np.inf])
+@pytest.mark.parametrize('near', [0.05, -np.inf])
+def test_what_is_too_near_is_not_free(near, behind, far):
+    depth_m = np.full((480, 640), behind)
+    depth_m[239, 320] = near
+    assert np.isneginf(scan(depth_m, far=far)[1]).sum() == 1
+
+
+def test_the_limits_themselves_are_ranges():
+    camera = Camera(1, 1, 10, 10, 0, 0)
+    for z in (0.5, 8.0):
+        assert scan(np.full((1, 1), z), camera, min_range_m=0.5, max_range_m=8.0)[1].tolist() == [z]
 
 
 def test_a_flying_point_is_no_obstacle():

@@ -1,11 +1,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from depth_ros.core.frame import Anchor, DepthFrame, Frame, Quantity
+from depth_ros.core.metric import MetricAnchor
 from depth_ros.io.messages import recorded_types
 from depth_ros.io.topics import PATH_POSES, DepthMessages
-from depth_ros.settings import CloudSettings, ScanSettings
+from depth_ros.settings import CloudSettings, MetricSettings, ScanSettings
 from test.io.made import CAMERA, SECOND, picture
 
 
@@ -100,14 +102,66 @@ def test_a_path_is_the_way_in_one_world_on_one_scale():
     assert length == PATH_POSES
 
 
-def test_far_depth_is_told_as_the_settings_of_each_topic_say():
-    depth_m = np.full((24, 32), np.nan, np.float32)
-    settings = CloudSettings(far='cap', image_far='inf', max_depth_m=8.0, scan=ScanSettings(far='inf'))
-    full, messages = frame(depth_m=depth_m), DepthMessages(recorded_types())
-    assert np.isposinf(pixels(messages.make('depth/image', full, settings))).all()
-    points = messages.make('points', full, settings).data.view(np.float32).reshape(24, 32, 4)
-    assert np.all(points[..., 2] == 8) and np.isposinf(messages.make('scan', full, settings).ranges).all()
-    assert np.isnan(depth_m).all()
+FAR = CloudSettings(far='cap', image_far='inf', max_depth_m=8.0, scan=ScanSettings(far='inf', rows=1.0), edge_ratio=0.0)
+
+
+@pytest.mark.parametrize(('quantity', 'near', 'wall', 'sky', 'metric'), [
+    (Quantity.DISPARITY_METRIC, 1 / 0.03, 0.5, 0.0, {}),
+    (Quantity.DISPARITY_AFFINE, 2 / 0.03, 1.0, -0.5, {'source': 'fixed', 'scale': 0.5}),
+    (Quantity.DEPTH_METRIC, 0.03, 2.0, 500.0, {}),
+    (Quantity.DEPTH_AFFINE, -2.0, 2.0, 500.0, {'source': 'fixed'}),
+    (Quantity.LOG_DEPTH_AFFINE, np.log1p(0.03), np.log1p(2.0), 50.0, {'source': 'fixed', 'scale': 1.0}),
+])
+def test_an_object_at_the_lens_is_never_free_space_and_the_sky_is_what_each_topic_is_told_to_say(
+        quantity, near, wall, sky, metric):
+    map = np.full((24, 32), wall, np.float32)
+    map[:8, :16], map[:8, 16:], map[8] = near, sky, np.nan
+    depth = replace(frame(quantity), map=map)
+    depth_m, anchor = MetricAnchor(quantity, None)(depth.frame, map, MetricSettings(**metric))
+    depth, messages = replace(depth, depth_m=depth_m, anchor=anchor), DepthMessages(recorded_types())
+    assert np.isnan(depth_m[:9]).all() and np.allclose(depth_m[9:], 2)
+
+    for settings, far_z in ((FAR, np.inf), (replace(FAR, image_far='cap'), 8), (replace(FAR, image_far='nan'), np.nan)):
+        image = pixels(messages.make('depth/image', depth, settings))
+        assert np.isnan(image[:8, :16]).all() and np.isnan(image[8]).all() and np.allclose(image[9:], 2)
+        assert np.array_equal(image[:8, 16:], np.full((8, 16), far_z), equal_nan=True)
+    for settings, far_z in ((FAR, 8), (replace(FAR, far='inf'), np.inf), (replace(FAR, far='nan'), np.nan)):
+        z = messages.make('points', depth, settings).data.view(np.float32).reshape(24, 32, 4)[..., 2]
+        assert np.isnan(z[:8, :16]).all() and np.isnan(z[8]).all() and np.allclose(z[9:], 2)
+        assert np.array_equal(z[:8, 16:], np.full((8, 16), far_z), equal_nan=True)
+
+    ranges = messages.make('scan', depth, FAR).ranges    # to the left is positive: last
+    assert np.isneginf(ranges[-10:]).all() and np.all((ranges[:10] > 1.9) & (ranges[:10] < 3))
+    open_ = replace(depth, map=np.where(map == np.float32(wall), np.float32(sky), map), depth_m=depth_m * np.nan)
+    ranges = messages.make('scan', open_, FAR).ranges
+    assert np.isneginf(ranges[-10:]).all() and np.isposinf(ranges[:10]).all()
+    assert np.isnan(depth_m[:9]).all()    # the frame is left as it was
+
+
+def test_what_the_metric_layer_refuses_is_no_free_space_even_if_it_is_not_too_near():
+    depth = frame(Quantity.DEPTH_METRIC, depth_m=np.full((24, 32), np.nan, np.float32))    # 0.25 m in the map
+    assert np.isneginf(DepthMessages(recorded_types()).make('scan', depth, FAR).ranges).all()
+
+
+def test_a_frame_without_any_point_has_a_valid_cloud():
+    for parts, shape in (({}, (24, 32)), ({'organised': False}, (1, 0)), ({'voxel_m': 0.1}, (1, 0))):
+        full = frame(depth_m=np.full((24, 32), np.nan, np.float32))
+        msg = DepthMessages(recorded_types()).make('points', full, CloudSettings(**parts))
+        assert (msg.height, msg.width) == shape and len(msg.data) == msg.row_step * msg.height == 16 * shape[0] * shape[1]
+
+
+def test_a_cloud_has_the_confidence_of_its_frame():
+    full = frame(depth_m=np.full((24, 32), 2, np.float32), confidence=np.full((24, 32), 0.25, np.float32))
+    messages = DepthMessages(recorded_types())
+    msg = messages.make('points', full, CloudSettings(field='confidence'))
+    assert msg.fields[3].name == 'confidence' and np.all(msg.data.view(np.float32)[3::4] == 0.25)
+    assert np.isnan(messages.make('points', full, CloudSettings(min_confidence=0.5)).data.view(np.float32)[2::4]).all()
+
+
+def test_clouds_of_one_size_share_their_memory():
+    full, messages = frame(depth_m=np.full((24, 32), 2, np.float32)), DepthMessages(recorded_types())
+    first = messages.make('points', full, CloudSettings())
+    assert np.shares_memory(first.data, messages.make('points', full, CloudSettings()).data)
 
 
 def test_clouds_are_fused_where_that_is_asked_for():
@@ -115,5 +169,5 @@ def test_clouds_are_fused_where_that_is_asked_for():
     holed[5, 5] = np.nan
     for settings, filled in ((CloudSettings(), False), (CloudSettings(fuse=3), True)):
         for depth_m in (*[np.full((24, 32), 2, np.float32)] * 3, holed):
-            msg = messages.make('points', frame(depth_m=depth_m), settings)
+            msg = messages.make('points', replace(frame(depth_m=depth_m), map=1 / depth_m), settings)
         assert np.isfinite(msg.data.view(np.float32).reshape(24, 32, 4)[5, 5, 2]) == filled
