@@ -221,7 +221,7 @@ def test_what_is_measured_turns_with_the_picture_that_is_rectified():
     R = cv2.Rodrigues(np.array([0.05, -0.12, 0.03]))[0]
     camera = Camera(H, W, 60, 60, 31.5, 23.5, 'plumb_bob', (-0.3, 0.1, 0, 0, 0), tuple(R.ravel()), (50, 50, 31.5, 23.5))
     row, column = 20, 40
-    raw = np.array([[rectify_maps(camera)[0][row, column], rectify_maps(camera)[1][row, column]]])    # seen there by OpenCV
+    raw = np.array([[map[row, column] for map in rectify_maps(camera)]])    # by OpenCV
     xy = cv2.undistortPoints(raw, camera.K, np.array(camera.D))[0, 0]
     T_odom_cam = np.eye(4)
     T_odom_cam[:3] = np.c_[cv2.Rodrigues(np.array([1.0, 2, 0]))[0], [5, 6, 7]]
@@ -232,7 +232,7 @@ def test_what_is_measured_turns_with_the_picture_that_is_rectified():
     seen, where, nothing = depth.frame.measured
     assert project(seen.points_m, depth.camera)[0] == pytest.approx(np.array([[column, row]]), abs=0.02)
     assert seen.points_m.dtype == np.float32 and nothing == given[2]
-    assert where.T_odom_cam @ [*seen.points_m[0], 1] == pytest.approx(T_odom_cam @ [*points[0], 1])    # one place in the world
+    assert where.T_odom_cam @ [*seen.points_m[0], 1] == pytest.approx(T_odom_cam @ [*points[0], 1])    # one place
     assert where.down * 4 == pytest.approx(seen.points_m[0], abs=1e-5)
 
 

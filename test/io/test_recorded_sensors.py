@@ -53,6 +53,7 @@ def test_the_clouds_of_a_bag_ride_on_its_frames(tmp_path, kind, topic):
 @pytest.mark.parametrize(('delay_s', 'tolerance_s', 'given'), [
     (0.0, 0.05, [1, 1, 1, 1, 1]),
     (0.9, 0.05, [1, 1, 1, 1, 1]),     # logged long after the picture
+    (1.0, 0.05, [1, 1, 1, 1, 1]),     # as long as a second and the tolerance
     (1.25, 0.05, [0, 0, 0, 1, 1]),    # longer than anybody waits: with a later picture
     (0.0, 0.01, [0, 1, 1, 1, 1]),     # not within the tolerance: with the next picture
 ])
