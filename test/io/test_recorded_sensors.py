@@ -85,6 +85,12 @@ def test_a_depth_image_finds_its_calibration_beside_it_or_is_registered(tmp_path
     assert middle == pytest.approx([1.0 if own else 0.0, 0, 2], abs=1e-5)
 
 
+def test_the_calibration_of_the_pictures_is_not_that_of_depth_in_their_namespace(tmp_path):
+    small = [('/cam/depth', START, depth_image(START, np.full((12, 16), 2000, np.uint16), '16UC1'))]
+    read, _ = frames(write_ros2(tmp_path / 'bag', entries(*small)))
+    assert read[0].measured[0].problem == '' and len(read[0].measured[0].points_m) == 12 * 16
+
+
 def test_odometry_and_imu_ride_on_frames_with_every_message(tmp_path):
     at = [START + index * TENTH // 5 for index in range(-5, 25)]
     path = write_ros2(tmp_path / 'bag', entries(
