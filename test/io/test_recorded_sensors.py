@@ -228,6 +228,9 @@ def test_depth_pictures_that_do_not_fit_are_refused(tmp_path, pictures):
     (tmp_path / 'colour' / '0.color.png').write_bytes(jpeg(picture(), '.png'))
     with pytest.raises(InputError, match='0.color.png has uint8 pixels of .3.* channels, expected one channel of 16 bits'):
         frames(pictures, topic=str(tmp_path / 'colour'))
+    cv2.imwrite(str(tmp_path / 'colour' / '0.color.png'), np.full((24, 32, 3), 2000, np.uint16))
+    with pytest.raises(InputError, match='uint16 pixels of .3.* channels'):
+        frames(pictures, topic=str(tmp_path / 'colour'))
 
 
 @pytest.mark.parametrize(('source', 'topic', 'words'), [
