@@ -107,7 +107,7 @@ def test_a_flying_point_can_be_put_on_the_nearer_or_the_farther_surface():
 
 def test_no_confidence_no_point():
     confidence = np.ones((40, 60), np.float32)
-    confidence[:20], confidence[20] = 0.4, np.nan
+    confidence[:20], confidence[20], confidence[21] = 0.4, np.nan, 0.5
     kept = np.isfinite(cloud(WALL, confidence, min_confidence=0.5)[..., 2])
     assert not kept[:21].any() and kept[21:].all()
     assert np.isfinite(cloud(WALL, min_confidence=0.5)[..., 2]).all()    # of a family that says none
@@ -193,7 +193,20 @@ def test_one_point_stays_in_each_voxel_the_first_one():
     assert len(cloud(WALL, voxel_m=0.25)) == len(np.unique(occupied, axis=0))
 
 
+def test_cubes_far_apart_are_not_taken_for_one():
+    points = np.array([[0, 0, 1025], [0, 1, 1], [1, -2048, 1], [1025, 1, 1], [0, 1025, 1]], np.float32)
+    assert len(thin(points, 1.0)) == 5 and len(thin(points - np.float32(0.5), 0.001)) == 5
+
+
+def test_how_far_to_look_is_a_setting():
+    depth_m = smeared(40)
+    found = [int(find_flying(depth_m, 0.05, reach_px).sum()) for reach_px in (2, 16)]
+    assert found[0] < found[1] / 2 and int(find_flying(depth_m, 0.05).sum()) == int(find_flying(depth_m, 0.05, 8).sum())
+
+
 def test_the_fourth_value_can_be_the_confidence():
     confidence = np.random.default_rng(0).random((40, 60), np.float32)
     assert np.array_equal(cloud(WALL, confidence, field='confidence')[..., 3], confidence)
+    part = cloud(WALL, confidence, field='confidence', roi='30,10,60,40', stride_px=2)[..., 3]
+    assert np.array_equal(part, confidence[10:40:2, 30:60:2])
     assert np.isnan(cloud(WALL, field='confidence')[..., 3]).all()

@@ -18,7 +18,7 @@ def scan(depth_m, camera=CAMERA, **settings):
 
 def test_a_wall_two_metres_ahead_is_two_metres_over_the_cosine_away():
     angles, ranges = scan(np.full((480, 640), 2.0))
-    assert angles[0] == pytest.approx(-45, abs=0.5) and angles[-1] == pytest.approx(45, abs=0.5)
+    assert angles[0] == pytest.approx(-44.75, abs=0.1) and angles[-1] == pytest.approx(44.75, abs=0.2)
     assert ranges == pytest.approx(2 / np.cos(np.radians(angles)), rel=0.01)
 
 
@@ -56,6 +56,27 @@ def test_the_limits_themselves_are_ranges():
     camera = Camera(1, 1, 10, 10, 0, 0)
     for z in (0.5, 8.0):
         assert scan(np.full((1, 1), z), camera, min_range_m=0.5, max_range_m=8.0)[1].tolist() == [z]
+
+
+def test_the_band_lies_about_the_optical_axis_and_inside_the_picture():
+    for cy, seen in ((100.0, 100), (600.0, 479), (-50.0, 0)):
+        depth_m = np.full((480, 640), 5.0)
+        depth_m[seen] = 1.0
+        assert np.all(scan(depth_m, Camera(480, 640, 320, 320, 319.5, cy), rows=0.01)[1] < 2)
+
+
+def test_rows_beside_the_band_tell_what_flies_in_it():
+    v = (np.arange(480) - 240) / 8
+    depth_m = 1 / (1 + np.clip(v + 0.5, 0, 1) * (0.25 - 1))[:, None] * np.ones((1, 640))    # an edge along the band
+    near, far = scan(depth_m, Camera(480, 640, 320, 320, 319.5, 235), rows=0.001)[1], scan(depth_m, rows=0.005, far='inf')[1]
+    assert np.all(near < 1.5) and np.isnan(far).all()    # in the band is nothing but what flies, which is not free
+
+
+def test_rays_between_which_the_picture_has_none_are_unknown():
+    depth_m = np.full((1, 4), 2.0)
+    depth_m[0, 1:3] = np.nan
+    ranges = scan(depth_m, Camera(1, 4, 2, 2, 1.5, 0), far='inf')[1]
+    assert np.isfinite(ranges[[0, -1]]).all() and np.isnan(ranges[1:-1]).all()
 
 
 def test_a_flying_point_is_no_obstacle():

@@ -33,6 +33,15 @@ def test_a_wall_that_is_wrong_as_a_whole_is_off_the_surface_and_does_not_fly():
     flat = np.full((480, 640), 3, np.float32)
     assert not flying(flat - np.float32(1), flat, 0.05).any()                 # and no edge, nothing flies
     assert judge(TRUTH * np.float32(1.2))['off_5'] == 1
+    in_front = TRUTH * np.float32(0.8)
+    assert not flying(in_front, TRUTH, 0.05)[:, :160].any()
+    assert not flying(TRUTH + np.float32(0.08), TRUTH, 0.05)[:, 160:].any()    # 8 cm of 3 m are less than 5 %
+
+
+def test_what_is_far_may_be_farther_off():
+    wall = np.full((480, 640), 3, np.float32)
+    pytest.importorskip('scipy')
+    assert score_cloud(wall + np.float32(0.1), wall, scored(wall, wall), CAMERA, CloudSettings())['off_5'] < 0.05
 
 
 def test_the_filter_takes_what_flies_and_leaves_the_rest():

@@ -59,6 +59,7 @@ def test_a_scan_lies_in_the_frame_of_the_body_and_survives_a_bag():
     back = store.deserialize_cdr(store.serialize_cdr(msg, kind), kind)
     assert np.array_equal(back.ranges, RANGES, equal_nan=True) and len(back.intensities) == 0
     assert (back.header.frame_id, back.angle_min, back.angle_max, back.angle_increment) == ('cam', -0.5, 0.0, 0.25)
+    assert (back.range_min, back.range_max) == (np.float32(ScanSettings().min_range_m), ScanSettings().max_range_m)
     assert [scan_frame(name) for name in ('a_optical', 'a', '')] == ['a', 'a', '']
     given = scan_message(types, make_header(types, 5, 'a'), 0.0, 0.1, RANGES, ScanSettings(frame_id='laser'))
     assert given.header.frame_id == 'laser'

@@ -158,6 +158,13 @@ def test_a_cloud_has_the_confidence_of_its_frame():
     assert np.isnan(messages.make('points', full, CloudSettings(min_confidence=0.5)).data.view(np.float32)[2::4]).all()
 
 
+def test_clouds_in_metres_and_others_are_not_fused_with_each_other():
+    messages = DepthMessages(recorded_types())
+    for _ in range(3):
+        messages.make('relative/points', frame(), CloudSettings(fuse=3))
+    assert len(messages.histories[0].views) == 3 and not messages.histories[1].views
+
+
 def test_clouds_of_one_size_share_their_memory():
     full, messages = frame(depth_m=np.full((24, 32), 2, np.float32)), DepthMessages(recorded_types())
     first = messages.make('points', full, CloudSettings())
