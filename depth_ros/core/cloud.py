@@ -47,7 +47,7 @@ def make_cloud(depth_m: np.ndarray, rgb: np.ndarray, camera: Camera, settings: C
         out[np.isinf(z), :3] = np.inf
     if settings.organised and not settings.voxel_m:
         return out
-    dense = out.reshape(-1, 4).take(np.flatnonzero(np.isfinite(points[0])), axis=0)
+    dense = out.reshape(-1, 4).take(np.flatnonzero(np.isfinite(z)), axis=0)
     return thin(dense, settings.voxel_m) if settings.voxel_m else dense
 
 
@@ -68,7 +68,7 @@ def clean(depth_m: np.ndarray, settings: CloudSettings, confidence: np.ndarray |
     """
     limit_m = settings.max_depth_m
     z = apply_far(depth_m, limit_m, settings.far)
-    wanted = cv2.inRange(z, settings.min_depth_m, np.inf if settings.far == 'inf' else float(np.float32(limit_m))) > 0
+    wanted = cv2.inRange(z, settings.min_depth_m, np.inf if settings.far == 'inf' else limit_m) > 0
     if settings.min_confidence and confidence is not None:
         wanted &= confidence >= settings.min_confidence
     if settings.edge_ratio:
@@ -112,8 +112,8 @@ def find_flying(depth_m: np.ndarray, ratio: float, reach_px: int = 0) -> np.ndar
             by_size.setdefault(max(2, 2 ** (level - 1)), []).append(STEP_PX * 2 ** level)
         for size, distances in by_size.items():
             grid = inverse[size // 2:height // size * size:size, size // 2:width // size * size:size]
-            found = _hangs(np.ascontiguousarray(grid), ratio, *(distance // size for distance in distances))
             if grid.size:
+                found = _hangs(np.ascontiguousarray(grid), ratio, *(distance // size for distance in distances))
                 found = cv2.resize(found, None, fx=size, fy=size, interpolation=cv2.INTER_NEAREST)
                 flying[:found.shape[0], :found.shape[1]] |= found
     return flying.view(bool)

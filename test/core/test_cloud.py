@@ -48,10 +48,11 @@ def test_a_stride_takes_every_nth_pixel_with_its_own_ray():
     assert cloud(WALL, stride_px=32).shape == (2, 2, 4)
 
 
-def test_pictures_of_one_row_or_one_column_have_clouds():
-    for height, width in ((1, 60), (40, 1)):
+@pytest.mark.parametrize('edge_px', [0, 256])
+def test_pictures_of_one_row_or_one_column_have_clouds(edge_px):
+    for height, width in ((1, 60), (40, 1), (1, 1)):
         camera, rgb = Camera(height, width, 50, 50, 0, 0), np.zeros((height, width, 3), np.uint8)
-        points = make_cloud(np.ones((height, width), np.float32), rgb, camera, CloudSettings())
+        points = make_cloud(np.ones((height, width), np.float32), rgb, camera, CloudSettings(edge_px=edge_px))
         assert np.isfinite(points[..., :3]).all()
 
 
@@ -86,9 +87,9 @@ def test_a_floor_loses_nothing_up_to_the_horizon_and_where_it_meets_the_wall():
         assert not find_flying(np.minimum(floor, far_m), 0.05).any()
 
 
-def test_a_thin_pole_before_a_wall_stays():
+def test_a_thin_pole_before_two_walls_stays():
     depth_m = np.full((480, 640), 4.0, np.float32)
-    depth_m[:, 300:303] = 1.0
+    depth_m[:, 303:], depth_m[:, 300:303] = 1.25, 1.0
     assert not find_flying(depth_m, 0.05)[:, 300:303].any()
 
 
