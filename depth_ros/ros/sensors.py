@@ -57,22 +57,23 @@ class Sensors:
         for kind, arrivals in self.arrivals.items():
             name, silence_s = self.topics[kind], arrivals.silence_s(now_s)
             published = self.node.count_publishers(name) > 0
-            if silence_s is not None and silence_s > SILENCE_S:
-                why = 'it is still published' if published else 'nobody publishes it any more'
-                return f'nothing has come on {name} for {silence_s:.0f} s, and metres need it: {why}; look at the sensor'
-            if silence_s is None and now_s - self.since_s > PATIENCE_S:
-                return self._never_came(kind, name, published)
+            if (silence_s is None and now_s - self.since_s > PATIENCE_S) or (silence_s or 0.0) > SILENCE_S:
+                return self._why_silent(kind, name, published, silence_s)
         return ''
 
-    def _never_came(self, kind: str, name: str, published: bool) -> str:
-        if not published:
-            return f'nobody publishes on {name}, and metres need it; remap {kind} to the topic of the sensor'
-        if kind == 'range' and self.strange:
+    def _why_silent(self, kind: str, name: str, published: bool, silence_s: float | None) -> str:
+        if published and kind == 'range' and self.strange:
             return (f'{name} is published as {self.strange}, which is not understood; metres need '
                     f'{" or ".join(RANGE_TYPES)} on it')
-        return self.mismatches.get(kind) or (
-            f'{name} is published, but nothing arrives, and metres need it; large messages get lost with best effort: set '
-            f'qos_overrides.{name}.subscription.reliability to reliable, or use config/fastdds.xml')
+        if published and kind in self.mismatches:
+            return self.mismatches[kind]
+        if silence_s is not None:
+            why = 'it is still published' if published else 'nobody publishes it any more'
+            return f'nothing has come on {name} for {silence_s:.0f} s, and metres need it: {why}; look at the sensor'
+        if not published:
+            return f'nobody publishes on {name}, and metres need it; remap {kind} to the topic of the sensor'
+        return (f'{name} is published, but nothing arrives, and metres need it; large messages get lost with best effort: '
+                f'set qos_overrides.{name}.subscription.reliability to reliable, or use config/fastdds.xml')
 
     def _look(self) -> None:
         """Subscribe to `range` with the type that it is published with."""
@@ -85,6 +86,7 @@ class Sensors:
             if 'range' in self.subscriptions:
                 self.node.destroy_subscription(self.subscriptions.pop('range'))
                 self.warn(f'{self.topics["range"]} is published as {usable[0]} now, it was {self.range_type}')
+                self.range_type = ''    # nothing is heard until the next line works
             try:
                 self._subscribe('range', usable[0])
                 self.range_type = usable[0]
@@ -107,6 +109,7 @@ class Sensors:
                                              latched=kind == 'tf_static')
 
     def _take(self, kind: str, message: Any) -> None:
+        self.mismatches.pop(kind, None)
         if kind in self.arrivals:
             self.arrivals[kind].tick(time.monotonic())
         self.hand_over(kind, message)

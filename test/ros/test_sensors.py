@@ -103,8 +103,9 @@ def test_what_does_not_come_is_said_with_the_remedy(listener: Listener) -> None:
     listener.until(lambda: 'nobody publishes it any more' in listener.sensors.problem(), 'a word on its end')
 
 
-def test_a_range_that_is_none_is_named(listener: Listener) -> None:
+def test_a_range_that_is_none_is_named_also_after_one_that_was(listener: Listener) -> None:
     listener.listen('range')
+    listener.sensor.destroy_publisher(listener.hear('range', PointCloud2()))
     listener.sensor.create_publisher(LaserScan, 'range', 1)
     listener.until(lambda: '/range is published as sensor_msgs/msg/LaserScan, which is not understood'
                    in listener.sensors.problem(), 'a word on the type')
