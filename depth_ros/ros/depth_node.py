@@ -75,6 +75,7 @@ class DepthNode(LifecycleNode):
         self.inputs, self.sensors, self.phase = [], None, 'inactive'
         if self.worker is not None:
             self.worker.stop()
+        self.statistics.pause()
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

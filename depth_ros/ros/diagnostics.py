@@ -92,6 +92,12 @@ class Statistics:
             self.latencies_s.append(now_s - received_s)
         self.newest, self.problem = depth, ''
 
+    def pause(self) -> None:
+        """Forget what is true only while pictures come; what was counted stays."""
+        self.newest, self.problem, self.camera_problem = None, '', ''
+        for rate in (self.arrivals, self.departures):
+            rate.times_s.clear()
+
 
 def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int, missing: str = '') -> tuple[bytes, str]:
     """Return the level and one line that says how the node is; `missing`: what its metric source does not get."""
@@ -104,7 +110,7 @@ def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int, m
         return DiagnosticStatus.WARN, 'no picture has come yet'
     if silence_s > SILENCE_S:
         return DiagnosticStatus.ERROR, f'no pictures for {silence_s:.0f} s'
-    if statistics.problem:
+    if listeners and statistics.problem:
         return DiagnosticStatus.ERROR, statistics.problem
     if listeners and statistics.newest and statistics.newest.anchor.state in ('converging', 'lost'):
         return _of_metres(statistics.newest, missing)

@@ -1,11 +1,12 @@
 """What /diagnostics and the log say."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
 from std_srvs.srv import Trigger
 
-from depth_ros.ros.diagnostics import Rate, WarnOnce
+from depth_ros.ros.diagnostics import Rate, Statistics, WarnOnce, diagnose
 from depth_ros.ros.inbox import Mailbox, Pairing, Picture
 from test.ros.rig import Rig, grey_picture, image
 
@@ -36,6 +37,19 @@ def test_the_reset_service_starts_a_new_segment(relative: Rig) -> None:
 def test_a_camera_that_falls_silent_is_an_error(relative: Rig) -> None:
     status = relative.status(lambda values, status: status.level == b'\x02')
     assert 'no pictures for' in status.message
+
+
+def test_a_pause_is_no_silence() -> None:
+    statistics = Statistics()
+    statistics.arrivals.tick(time.monotonic() - 60)
+    statistics.drop('unusable picture', 'what is this?')
+    assert diagnose('active', '', statistics, 1)[1] == 'no pictures for 60 s'
+    statistics.pause()
+    assert diagnose('active', '', statistics, 1) == (b'\x01', 'no picture has come yet')
+    statistics.arrivals.tick(time.monotonic())
+    assert diagnose('active', '', statistics, 1) == (b'\x00', 'running')
+    statistics.drop('unusable picture', 'what is this?')
+    assert [diagnose('active', '', statistics, count)[0] for count in (0, 1)] == [b'\x00', b'\x02']
 
 
 def test_warnings_that_differ_in_numbers_are_one() -> None:

@@ -30,6 +30,8 @@ def test_a_lifecycle_manager_takes_the_node_up_and_down_and_up_again(networks: d
             assert not rig.set_parameter('camera.model', 'rectified').successful
             assert rig.change_state(Transition.TRANSITION_DEACTIVATE)
             wait(lambda: rig.images.get_subscription_count() == 0, 'the end of the subscription')
+            said = rig.said()    # nothing of what was true before, but what was counted
+            assert 'metric_state' not in said and int(said['outputs']) > 0 and float(said['output_rate_hz']) == 0
             assert rig.change_state(Transition.TRANSITION_CLEANUP)
             wait(lambda: not rig.node.count_publishers(f'{rig.namespace}/depth_node/preview'), 'the end of the outputs')
         assert rig.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
