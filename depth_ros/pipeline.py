@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from types import ModuleType
 from typing import Any
 
@@ -80,14 +80,19 @@ def open_reference(settings: Settings, in_background: bool) -> Ask:
         assert depth.depth_m is not None
         return depth.depth_m
 
+    turn = Lock()
+
     def ask(frame: Frame) -> 'Future[np.ndarray]':
         answer: Future[np.ndarray] = Future()
 
         def run() -> None:
-            try:
-                answer.set_result(depth_m(frame))
-            except Exception as error:    # whoever reads the answer is told
-                answer.set_exception(error)
+            with turn:    # a new segment asks anew while the last answer is still being made
+                if not answer.set_running_or_notify_cancel():
+                    return
+                try:
+                    answer.set_result(depth_m(frame))
+                except Exception as error:    # whoever reads the answer is told
+                    answer.set_exception(error)
 
         if in_background:    # a daemon: the process need not wait for an answer that nobody reads
             Thread(target=run, name='metric_family', daemon=True).start()

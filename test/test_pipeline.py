@@ -2,12 +2,15 @@
 
 import hashlib
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
 
 from depth_ros import Frame, open_stream
 from depth_ros.core.camera import Camera
+from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import BackendError, InputError, SettingsError, WeightsError
 from depth_ros.families import load_family
@@ -194,3 +197,25 @@ def test_live_the_slow_network_is_not_waited_for(tmp_path):
     answer = stream.ask(pictures(1)[0])
     assert answer.result(timeout=30).shape == (120, 160)
     assert isinstance(stream.ask(Frame(np.zeros((2, 2)), 0)).exception(timeout=30), Exception)
+
+
+def test_a_slow_network_is_asked_one_picture_at_a_time_and_not_those_that_are_taken_back(tmp_path, monkeypatch):
+    slow = str(write_network(tmp_path, 'disparity_metric'))
+    stream = open_stream(metric__source='family', metric__family='onnx', metric__weights=slow, live=True, in_background=True)
+    begun, may_end = [], Event()
+
+    def push(self, frame):
+        begun.append(frame)
+        may_end.wait(30)
+        raise InputError('not today')
+
+    monkeypatch.setattr(DepthStream, 'push', push)
+    first, *later = pictures(3)
+    answers = [stream.ask(first)]
+    while not begun:
+        sleep(0.01)
+    answers += [stream.ask(frame) for frame in later]
+    assert answers[1].cancel() and len(begun) == 1
+    may_end.set()
+    assert [str(answers[at].exception(timeout=30)) for at in (0, 2)] == ['not today'] * 2
+    assert len(begun) == 2

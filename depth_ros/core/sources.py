@@ -97,10 +97,13 @@ class FamilySource:
         self.every_ns = round(settings.every_s * 1e9)
         self.name = settings.family
         self.ask = ask
+        self.asked: tuple[int, np.ndarray, Future[np.ndarray]] | None = None    # stamp, thinned map, answer
         self.reset()
 
     def reset(self) -> None:
-        self.asked: tuple[int, np.ndarray, Future[np.ndarray]] | None = None    # stamp, thinned map, answer
+        if self.asked:    # nobody waits for it any more; what has begun goes on
+            self.asked[2].cancel()
+        self.asked = None
         self.last_ns: int | None = None                                         # stamp of the last question
         self.answers = 0
 

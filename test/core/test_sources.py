@@ -73,9 +73,12 @@ def test_an_answer_for_a_segment_that_has_ended_is_dropped():
     asked = Asked()
     source = FamilySource(SLOW, asked)
     source.correspond(frame(0), map_of(1), CAMERA)
+    asked.questions[0][1].set_running_or_notify_cancel()
     source.reset()
     asked.questions[0][1].set_result(np.ones((48, 64), np.float32))
     assert source.correspond(frame(1), map_of(2), CAMERA) == []
+    source.reset()
+    assert asked.questions[1][1].cancelled()    # not begun: nobody needs it any more
 
 
 def test_points_are_looked_up_where_the_lens_puts_them():
