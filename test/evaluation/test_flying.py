@@ -35,7 +35,7 @@ def test_a_wall_that_is_wrong_as_a_whole_is_off_the_surface_and_does_not_fly():
     assert judge(TRUTH * np.float32(1.2))['off_5'] == 1
     in_front = TRUTH * np.float32(0.8)
     assert not flying(in_front, TRUTH, 0.05)[:, :160].any()
-    assert not flying(TRUTH + np.float32(0.08), TRUTH, 0.05)[:, 160:].any()    # 8 cm of 3 m are less than 5 %
+    assert not flying(TRUTH - np.float32(0.08), TRUTH, 0.05)[:, 160:].any()    # 8 cm of 3 m are less than 5 %
 
 
 def test_what_is_far_may_be_farther_off():

@@ -138,6 +138,13 @@ def test_an_object_at_the_lens_is_never_free_space_and_the_sky_is_what_each_topi
     assert np.isnan(depth_m[:9]).all()    # the frame is left as it was
 
 
+def test_a_scan_leaves_out_what_flies_as_the_cloud_does():
+    inverse = np.repeat([1, 0.8, 0.6, 0.4, 0.25], (14, 1, 1, 1, 15)).astype(np.float32)
+    full, messages = frame(depth_m=1 / np.tile(inverse, (24, 1))), DepthMessages(recorded_types())
+    known = [np.isfinite(messages.make('scan', full, CloudSettings(edge_ratio=ratio)).ranges) for ratio in (0.0, 0.05)]
+    assert known[0].all() and 1 <= (~known[1]).sum() <= 3
+
+
 def test_what_the_metric_layer_refuses_is_no_free_space_even_if_it_is_not_too_near():
     depth = frame(Quantity.DEPTH_METRIC, depth_m=np.full((24, 32), np.nan, np.float32))    # 0.25 m in the map
     assert np.isneginf(DepthMessages(recorded_types()).make('scan', depth, FAR).ranges).all()
