@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger
 from depth_ros.io.image_msg import image_message
 from depth_ros.io.messages import array_payload, make_header
 from depth_ros.ros.outputs import message_types
+from test.grey_network import write_network
 from test.ros.rig import FRAME_ID, HEIGHT, RELIABLE, WIDTH, Rig, camera_info, image, stamp_of, stamped, wait
 
 GREYS = np.linspace(60, 240, WIDTH).astype(np.uint8)                      # from left to right
@@ -183,6 +184,20 @@ def test_the_height_of_the_camera_and_an_imu_make_metres(networks: dict[str, Pat
         message = rig.answer('depth/image', stamp_of(rig.received['alignment'][-1]))
         depth_m = np.frombuffer(message.data, np.float32).reshape(HEIGHT, WIDTH)
         assert depth_m[HEIGHT - 8:] == pytest.approx(50 * 1.5 / FLOOR[HEIGHT - 8:, None] * np.ones(WIDTH), rel=0.03)
+
+
+def test_a_slow_network_makes_metres_of_the_pictures_that_it_saw(networks: dict[str, Path], tmp_path: Path) -> None:
+    slow = write_network(tmp_path, 'disparity_metric', (48, 64))
+    with Rig('asking', tmp_path, weights=networks['relative'], metric__source='family', metric__family='onnx',
+             metric__weights=slow, metric__every_s=0.5) as rig:
+        robot = Robot(rig, Image, 'image')    # no sensor beside the camera
+        for _ in range(2):
+            robot.until('locked')
+            message = rig.answer('depth/image', stamp_of(rig.received['alignment'][-1]))
+            depth_m = np.frombuffer(message.data, np.float32).reshape(HEIGHT, WIDTH)
+            assert depth_m == pytest.approx(DEPTH_M / 5, rel=0.02)    # disparity 10 * grey / 255, in 1/m
+            assert rig.call(Trigger, 'reset', Trigger.Request()).success
+            assert value(robot.see(), 'state') == 'converging'
 
 
 def odometry(stamp: int, x: float = 0.0, w: float = 1.0) -> Odometry:

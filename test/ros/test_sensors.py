@@ -88,8 +88,14 @@ def test_range_is_heard_once_nobody_in_the_process_needs_the_other_type(listener
     listener.until(lambda: '/range cannot be heard as sensor_msgs/msg/PointCloud2' in listener.sensors.problem(), 'a word')
     listener.node.destroy_subscription(other)
     listener.sensor.destroy_publisher(cloud)
-    listener.hear('range', PointCloud2())
+    cloud = listener.hear('range', PointCloud2())
     assert listener.sensors.problem() == ''
+    listener.node.create_subscription(PointCloud2, 'range', lambda message: None, 1)
+    listener.sensor.destroy_publisher(cloud)
+    image = listener.sensor.create_publisher(Image, 'range', 1)
+    listener.until(lambda: '/range cannot be heard as sensor_msgs/msg/Image' in listener.sensors.problem(), 'a word')
+    listener.sensor.destroy_publisher(image)
+    listener.hear('range', PointCloud2())    # as before
 
 
 def test_what_does_not_come_is_said_with_the_remedy(listener: Listener) -> None:
