@@ -104,7 +104,7 @@ class MetricAnchor:
                     f'no fix for {age_s:.1f} s: {fit.problem or "nothing is measured any more; check the source of metres"}')
         if fit.fixes < LOCK_FIXES:
             return 'converging', fit.problem or f'{fit.fixes} of {LOCK_FIXES} fixes'
-        if fit.scale <= 0 or uncertainty > LOCK_UNCERTAINTY * (2 if was == 'locked' else 1):
+        if uncertainty > LOCK_UNCERTAINTY * (2 if was == 'locked' else 1):
             return ('lost' if was in ('locked', 'lost') else 'converging',
                     fit.problem or f'scale and shift leave the depth uncertain by {100 * uncertainty:.0f} %')
         return 'locked', fit.problem
@@ -145,8 +145,10 @@ def tell_far(depth: DepthFrame, far_m: float) -> np.ndarray:
         return depth.depth_m
     value, limit = _metric_value(depth.map, depth.anchor), float(value_of(np.array(far_m), depth.quantity))
     beyond = value > limit if depth.quantity.grows_with_depth else value < limit
-    why = np.where(beyond, np.float32(np.inf), np.float32(-np.inf))
-    return np.where(unknown & np.isfinite(value), why, depth.depth_m)
+    told = depth.depth_m.copy()
+    np.copyto(told, np.float32(-np.inf), where=unknown & np.isfinite(value))
+    np.copyto(told, np.float32(np.inf), where=unknown & beyond)
+    return told
 
 
 class NominalScale:
