@@ -1,6 +1,6 @@
 """What is measured in metres beside the pictures, and what it says about a map: `Measurement`, `Correspondences`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,16 +14,6 @@ class Measurement:
     T_odom_cam: np.ndarray | None = None    # (4, 4) float64, m: pose of the camera in a frame that does not jump
     down: np.ndarray | None = None          # (3,) float64, unit: where gravity pulls
     problem: str = ''                       # why there is nothing to use, with the remedy
-
-    def turned(self, R_new_cam: np.ndarray) -> 'Measurement':
-        """Return it seen from a camera in the same place that R_new_cam (3, 3) turns."""
-        points_m, T_odom_cam, down = self.points_m, self.T_odom_cam, self.down
-        if points_m is not None:
-            points_m = points_m @ R_new_cam.T.astype(np.float32)
-        if T_odom_cam is not None:
-            T_odom_cam = T_odom_cam.copy()
-            T_odom_cam[:3, :3] = T_odom_cam[:3, :3] @ R_new_cam.T
-        return replace(self, points_m=points_m, T_odom_cam=T_odom_cam, down=None if down is None else R_new_cam @ down)
 
 
 def _nothing() -> np.ndarray:

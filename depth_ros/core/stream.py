@@ -135,8 +135,7 @@ class DepthStream:
             return frame
         with self._timed('rectify'):
             rgb, camera = rectify(frame.rgb, frame.camera)
-        R = np.array(frame.camera.R).reshape(3, 3)
-        return replace(frame, rgb=rgb, camera=camera, measured=tuple(item.turned(R) for item in frame.measured))
+        return replace(frame, rgb=rgb, camera=camera)
 
     def _reason_to_start_anew(self, frame: Frame, small: np.ndarray) -> str:
         if self.last is None:

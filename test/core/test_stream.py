@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_ros.core.camera import Camera, project, rectify_maps
+from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Frame, Quantity
-from depth_ros.core.measurement import Measurement
 from depth_ros.core.stream import DepthStream
 from depth_ros.core.window import WindowSpec
 from depth_ros.errors import InputError
@@ -215,25 +214,6 @@ def test_a_picture_that_is_asked_to_be_rectified_comes_out_with_its_pinhole_came
     camera = Camera(H, W, 60, 60, 31.5, 23.5, 'plumb_bob', (-0.3, 0.1, 0, 0, 0), P=(50, 50, 31.5, 23.5))
     depth, = stream(brightness_family(), camera__model='rectify').push(frames(1, camera=camera)[0])
     assert depth.camera == Camera(H, W, 50, 50, 31.5, 23.5)
-
-
-def test_what_is_measured_turns_with_the_picture_that_is_rectified():
-    R = cv2.Rodrigues(np.array([0.05, -0.12, 0.03]))[0]
-    camera = Camera(H, W, 60, 60, 31.5, 23.5, 'plumb_bob', (-0.3, 0.1, 0, 0, 0), tuple(R.ravel()), (50, 50, 31.5, 23.5))
-    row, column = 20, 40
-    raw = np.array([[map[row, column] for map in rectify_maps(camera)]])    # by OpenCV
-    xy = cv2.undistortPoints(raw, camera.K, np.array(camera.D))[0, 0]
-    T_odom_cam = np.eye(4)
-    T_odom_cam[:3] = np.c_[cv2.Rodrigues(np.array([1.0, 2, 0]))[0], [5, 6, 7]]
-    points = np.array([[*xy, 1]]) * 4
-    given = (Measurement(0, points.astype(np.float32)), Measurement(0, T_odom_cam=T_odom_cam, down=points[0] / 4),
-             Measurement(0, problem='none'))
-    depth, = stream(brightness_family(), camera__model='rectify').push(frames(1, camera=camera, measured=given)[0])
-    seen, where, nothing = depth.frame.measured
-    assert project(seen.points_m, depth.camera)[0] == pytest.approx(np.array([[column, row]]), abs=0.02)
-    assert seen.points_m.dtype == np.float32 and nothing == given[2]
-    assert where.T_odom_cam @ [*seen.points_m[0], 1] == pytest.approx(T_odom_cam @ [*points[0], 1])    # one place
-    assert where.down * 4 == pytest.approx(seen.points_m[0], abs=1e-5)
 
 
 def test_metres_come_only_from_a_source_of_metres():
