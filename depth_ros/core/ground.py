@@ -150,7 +150,10 @@ def _refine(value: np.ndarray, expected: Callable[[float], np.ndarray], line: Se
 
 def _doubt(share: float, under: float, lean_deg: float, scale: float, nearness: np.ndarray) -> str:
     """Return why what was found is no ground, '' if it may be."""
-    if scale <= 0 or share < LEAST_SHARE:
+    if scale <= 0:
+        return ('no ground is in view: what is below the horizon comes nearer upwards; check metric.pitch_deg, or what '
+                'gravity is known from')
+    if share < LEAST_SHARE:
         return (f'no ground is in view: only {share:.0%} of the picture below the horizon is one plane that rises towards '
                 f'the camera, {LEAST_SHARE:.0%} are needed')
     if under > BELOW_SHARE:

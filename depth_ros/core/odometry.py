@@ -75,6 +75,8 @@ class Odometry:
                 problem = new.problem
             elif not self.poses or new.stamp_ns > self.poses[-1][0]:
                 problem = _leap(self.poses[-2:], new.stamp_ns, new.T_odom_cam)
+                if problem:    # no way leads from before it to after it
+                    self.tracker.renew()
                 self.poses = [*([] if problem else self.poses[-KEPT:]), (new.stamp_ns, new.T_odom_cam)]
         return problem
 

@@ -5,6 +5,7 @@ camera, the direction of its way and, in units of that way, how near everything 
 """
 
 import math
+import sys
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -69,6 +70,10 @@ class Tracker:
         self.found = 0                                    # corners in the keyframe
         self.key_rays = np.empty((0, 2))                  # (N, 2) of those still followed
         self.corners = np.empty((0, 2), np.float32)       # (N, 2) px in `grey`
+
+    def renew(self) -> None:
+        """Let the next picture end the keyframe; what is between the two is still told."""
+        self.found = sys.maxsize
 
     def see(self, frame: Frame, camera: Camera) -> TwoView:
         """Return the geometry of the next picture; the same frame again gives the same answer."""

@@ -86,6 +86,13 @@ def test_after_a_reset_metres_come_back():
     assert error(said(way, reset)) < 0.04
 
 
+def test_the_keyframe_from_before_a_leap_is_not_waited_for():
+    way = [pose(x=0.03 * n, z=0.1 * n) for n in range(9)]    # so slow that the keyframe would last for all of it
+    leapt = [*way[:6], *(pose(x=-30) @ T for T in way[6:])]
+    assert 'leapt by' in said(way[:7], leapt[:7]).problem
+    assert 'no odometry' not in said(way, leapt).problem
+
+
 def test_odometry_whose_clock_is_off_is_refused():
     assert 'no odometry within 0.05 s' in said(WAY, WAY, [number * PERIOD_NS - 10 ** 9 for number in range(8)]).problem
 
