@@ -71,13 +71,12 @@ def test_standing_and_turning_say_nothing(poses, problem):
 @pytest.mark.parametrize('odometry, problem', [
     ([np.eye(4)] * 8, 'went 0.000 m while'),
     ([*WAY[:7], pose(x=-30)], 'leapt by'),
-    ([*WAY[:5], *(pose(z=STEP_M * n) for n in range(3))], 'no odometry|leapt'),
     ([T @ pose(turn_deg=(0, 8 * n, 0)) for n, T in enumerate(WAY)], 'turned by'),
     ([*WAY[:7], np.full((4, 4), np.nan)], 'not finite'),
-    ([], 'no odometry')], ids=['wheels that slip', 'leap', 'reset', 'another camera', 'nan', 'none'])
+    ([], 'no odometry')], ids=['wheels that slip', 'leap', 'another camera', 'nan', 'none'])
 def test_odometry_that_contradicts_the_pictures_is_refused(odometry, problem):
     result = said(WAY, odometry)
-    assert any(each in result.problem for each in problem.split('|')) and not len(result.value)
+    assert problem in result.problem and not len(result.value)
 
 
 def test_after_a_reset_metres_come_back():
