@@ -77,7 +77,8 @@ def clean(depth_m: np.ndarray, settings: CloudSettings, confidence: np.ndarray |
             wanted &= ~flying
         else:
             surface_m = _surface(depth_m, settings.edges == 'near', STEP_PX * 2 ** _levels(depth_m, settings.edge_px))
-            z = np.where(flying, surface_m, z)
+            fits = cv2.inRange(surface_m, settings.min_depth_m, limit_m) > 0
+            z = np.where(flying, np.where(fits, surface_m, NAN), z)
     return np.where(wanted, z, NAN)
 
 

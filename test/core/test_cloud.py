@@ -106,6 +106,15 @@ def test_a_flying_point_can_be_put_on_the_nearer_or_the_farther_surface():
         assert np.isfinite(z).all() and z[240, 320] == surface_m
 
 
+@pytest.mark.parametrize('far', ['nan', 'inf', 'cap'])
+@pytest.mark.parametrize('parts', [{'edges': 'far', 'max_depth_m': 3.0}, {'edges': 'near', 'min_depth_m': 1.1}])
+def test_a_flying_point_whose_surface_is_out_of_range_is_dropped(far, parts):
+    depth_m = smeared(8)
+    z = make_cloud(depth_m, np.zeros((480, 640, 3), np.uint8), Camera(480, 640, 500, 500, 320, 240),
+                   CloudSettings(far=far, **parts))[..., 2]
+    assert np.isnan(z[240, 320])
+
+
 def test_no_confidence_no_point():
     confidence = np.ones((40, 60), np.float32)
     confidence[:20], confidence[20], confidence[21] = 0.4, np.nan, 0.5
