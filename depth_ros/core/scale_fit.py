@@ -16,7 +16,8 @@ from depth_ros.core.measurement import Correspondences
 LEAST_POINTS = 20         # fewer do not make a fix
 MOST_POINTS = 1_000       # more are thinned evenly
 OUTLIER = 1.5             # median misfits at which a point has lost three quarters of its weight
-AGREEING = 0.1            # and this share of its weight still makes an inlier
+AGREEING = 0.1            # and this share of its weight still makes an inlier, as does
+RIGHT = 0.01              # a relative error of depth as small as this
 INDEPENDENT = 40          # the errors of one map hang together: so many points of it tell as much as all
 MEMORY_S = 0.4            # time after which a fix counts 1/e
 HELD = 0.05               # what "as it was" weighs in the running fit, against a fix
@@ -32,8 +33,8 @@ CHANGED_FIXES = 3         # so many in a row that do, and the scale itself has c
 class ScaleFit:
     """Weighted least squares over the last fixes, which fade with MEMORY_S, and how good they were.
 
-    What the points leave open stays as it was: a single wall does not tell scale from shift. A fix that contradicts the
-    running fit is left out; several in a row make a new one.
+    What the points leave open stays as it was: a single wall tells one factor of both, not scale from shift. A fix that
+    contradicts the running fit is left out; several in a row make a new one.
     """
 
     def __init__(self, quantity: Quantity) -> None:
@@ -61,30 +62,32 @@ class ScaleFit:
             self.problem = f'{len(x)} points of known depth are in the picture, a fix needs {LEAST_POINTS}'
             return
         depth_m = depth_of(y, self.quantity)
-        near, far = np.percentile(depth_m, ENDS)
+        scale, shift, counts = fit_line(x, y, weight, OUTLIER)
+        own, running = (np.abs(depth_of(s * x + t, self.quantity) / depth_m - 1)
+                        for s, t in ((scale, shift), (self.scale, self.shift)))
+        agree = (counts > AGREEING * weight) | (own < RIGHT)
+        near, far = np.percentile(depth_m[agree], ENDS)
         flat = far < ONE_DEPTH * near
         if flat and not self.fixes:
             self.problem = (f'all points are about equally far ({near:.2f} to {far:.2f} m), which tells the scale from '
                             'nothing; let the sensor see something nearer or farther too')
             return
-        scale, shift, counts = (self.scale, self.shift, weight) if flat else fit_line(x, y, weight, OUTLIER)
-        own, running = (float(np.median(np.abs(depth_of(s * x + t, self.quantity) / depth_m - 1)))
-                        for s, t in ((scale, shift), (self.scale, self.shift)))
-        self.residual, self.inliers = own, float(np.mean(counts > AGREEING * weight))
+        off = float(np.median(running))
+        self.residual, self.inliers = off if flat else float(np.median(own)), float(np.mean(agree))
         self.problem = '' if flat else self._disagreement(x, y, scale)
-        if not self.problem and self.fixes and running > own * (not flat) + OFF:
+        if not self.problem and self.fixes and off > self.residual * (not flat) + OFF:
             self.contradictions += 1
-            self.problem = f'the newest points contradict the scale: with it their depth is off by {100 * running:.0f} %'
+            self.problem = f'the newest points contradict the scale: with it their depth is off by {100 * off:.0f} %'
             if self.contradictions >= CHANGED_FIXES and not flat:
                 self._forget()
                 self.problem = ''
         if not self.problem:
             self.contradictions = 0
-            self._add(x, y, counts, measured.stamp_ns)
+            self._add(x, y, counts, flat, measured.stamp_ns)
 
     def _disagreement(self, x: np.ndarray, y: np.ndarray, scale: float) -> str:
         """Return why map and points cannot belong together, '' if they can."""
-        now = float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
+        now = _correlation(_ranks(x), _ranks(y))
         past = now if math.isnan(self.agreement) else self.agreement
         self.agreement = AGREEMENT_MEMORY * past + (1 - AGREEMENT_MEMORY) * now
         if self.agreement < AGREEMENT or self.residual > WORST:
@@ -92,17 +95,21 @@ class ScaleFit:
                     f'{100 * self.residual:.0f} %); check where the sensor sits, its frame_id and its stamps')
         return '' if scale > 0 else 'by the newest points alone near and far would be swapped'
 
-    def _add(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, stamp_ns: int) -> None:
+    def _add(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, flat: bool, stamp_ns: int) -> None:
         share = INDEPENDENT * weight / weight.sum()
         keep = math.exp(-max(stamp_ns - self.newest_ns, 0) / 1e9 / MEMORY_S) if self.fixes else 0.0
-        normal, right = _equations(x, y, share)
-        if self.fixes:
-            held = np.full(2, (1 - keep) * HELD * INDEPENDENT / 2)
-            as_it_was = _equations(self.ends, self.scale * self.ends + self.shift, held)
-            normal, right = normal + as_it_was[0], right + as_it_was[1]
-        self.normal, self.right = keep * self.normal + normal, keep * self.right + right
+        if flat:    # one depth tells one factor; how the map errs about it would pull the scale to 0
+            factor = float(share @ y) / float(share @ (self.scale * x + self.shift))
+            self.right = self.right * (1 + (1 - keep) * (factor - 1))
+        else:
+            normal, right = _equations(x, y, share)
+            if self.fixes:
+                held = np.full(2, (1 - keep) * HELD * INDEPENDENT / 2)
+                as_it_was = _equations(self.ends, self.scale * self.ends + self.shift, held)
+                normal, right = normal + as_it_was[0], right + as_it_was[1]
+            self.normal, self.right = keep * self.normal + normal, keep * self.right + right
         ends = np.percentile(x, ENDS)
-        if np.ptp(ends) >= np.ptp(self.ends) / 2:
+        if not flat and np.ptp(ends) >= np.ptp(self.ends) / 2:
             self.ends = ends
         self.scale, self.shift = (float(number) for number in np.linalg.lstsq(self.normal, self.right, rcond=None)[0])
         self.variance = float(share @ (self.scale * x + self.shift - y) ** 2) / INDEPENDENT
@@ -110,7 +117,7 @@ class ScaleFit:
 
     def uncertainty(self, x: np.ndarray) -> float:
         """Return the standard deviation of depth over depth, in the median over values x (N,) of the map."""
-        if not self.fixes:
+        if not self.fixes or self.scale <= 0:
             return math.inf
         X = np.stack([x, np.ones_like(x)])                                            # (2, N)
         normal = self.normal * (INDEPENDENT / self.normal[1, 1])    # of one fix: the errors of those after it are the same
@@ -138,7 +145,16 @@ def _equations(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.nda
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values, kind='stable'), kind='stable')
+    """Return the rank of each value (N,), equal values sharing theirs: a saturated map has no order."""
+    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(count) - count / 2)[which]
+    return ranks
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the correlation of a and b (N,), 0 where one of them is constant."""
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / (math.sqrt((a @ a) * (b @ b)) or 1.0))
 
 
 def depth_of(value: np.ndarray, quantity: Quantity) -> np.ndarray:

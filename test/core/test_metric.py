@@ -1,12 +1,14 @@
 """Metres only from a source of metres, only while it fits, and a nominal scale that does not flicker."""
 
+import cv2
 import numpy as np
 import pytest
 
 from depth_ros.core.camera import Camera, rays
 from depth_ros.core.frame import DepthFrame, Frame, Quantity
-from depth_ros.core.measurement import Measurement
-from depth_ros.core.metric import MetricAnchor, NominalScale
+from depth_ros.core.measurement import Correspondences, Measurement
+from depth_ros.core.metric import MetricAnchor, NominalScale, patience_s
+from depth_ros.core.scale_fit import ScaleFit
 from depth_ros.core.sources import RangeSource
 from depth_ros.errors import SettingsError
 from depth_ros.settings import MetricSettings
@@ -277,6 +279,92 @@ def test_a_new_segment_starts_from_nothing():
     stream.anchor.reset()
     assert stream(seen(world(), 2 * SCALE), scan(world(), 3))[1].state == 'converging'
     assert stream(seen(world(), 2 * SCALE), scan(world(), 4))[0] == pytest.approx(world(), rel=0.02)
+
+
+def wavy(depth_m, number):
+    """Return the map of a network that is off by some percent, elsewhere in every tenth picture."""
+    waves = cv2.resize(np.random.default_rng(number // 10).normal(1, 0.08, (4, 5)), depth_m.shape[::-1])
+    return seen(depth_m * waves)
+
+
+def test_a_wall_that_fills_the_view_for_seconds_leaves_scale_and_shift_apart():
+    wall, stream, story = 2.0 * np.ones((48, 64)), Stream(), []
+    for number in range(180):
+        depth_m = wall if 30 <= number < 150 else world(number)
+        story.append((*stream(wavy(depth_m, number), scan(depth_m, number, 100, 0.15, seed=number)), depth_m))
+    assert {anchor.state for _, anchor, _ in story[1:]} == {'locked'}
+    assert all(np.median(np.abs(metres / truth - 1)) < 0.15 for metres, _, truth in story[1:])
+    assert story[150][1].scale == pytest.approx(SCALE, rel=0.15)
+
+
+def test_a_map_without_contrast_never_locks_in_whatever_order_the_points_come():
+    stream = Stream()
+    for number in range(20):
+        ordered = scan(world(number), number, seed=number)
+        ordered = Measurement(ordered.stamp_ns, ordered.points_m[np.argsort(-ordered.points_m[:, 2])])
+        _, anchor = stream(np.full((48, 64), 0.3, np.float32), ordered)
+        assert anchor.state == 'converging'
+    assert 'rank correlation 0.00' in anchor.reason
+
+
+def test_a_map_of_nothing_does_not_cost_a_lock_of_any_family():
+    stream = Stream(quantity=Quantity.DEPTH_AFFINE)
+    for number in range(5):
+        stream(((world(number) - 1e-3) * 2).astype(np.float32), scan(world(number), number, seed=number))
+    assert stream(np.full((48, 64), np.nan, np.float32))[1].state == 'locked'
+
+
+def test_twenty_points_are_enough_and_more_than_a_thousand_are_thinned():
+    assert 'needs 20' in Stream()(seen(world()), scan(world(), 0, 19))[1].reason
+    assert '1 of 2' in Stream()(seen(world()), scan(world(), 0, 20))[1].reason
+    assert Stream()(seen(world()), scan(world(), 0, 2500))[1].points == 834    # every third
+
+
+def test_points_that_weigh_nothing_or_have_no_depth_are_not_used():
+    fit, map = ScaleFit(Quantity.DISPARITY_AFFINE), seen(world()).ravel()[::7].astype(np.float64)
+    inverse, weight = 1 / world().ravel()[::7], np.ones(len(map))
+    inverse[:50], weight[50:100], map[100:150] = -1.0, 0.0, np.nan
+    fit.learn(Correspondences(SECOND, map, inverse, weight))
+    assert fit.points == len(map) - 150 and fit.scale == pytest.approx(SCALE, rel=1e-4)
+
+
+def test_wrong_scans_now_and_then_are_no_change_of_the_scale():
+    stream = Stream().locked(10)
+    for number in range(10, 40):
+        factor = 2.0 if number % 3 == 0 else 1.0
+        depth_m, anchor = stream(seen(world(number)), scan(world(number), number, seed=number, factor=factor))
+        assert anchor.state == 'locked' and depth_m == pytest.approx(world(number), rel=0.02)
+
+
+def test_late_fixes_do_not_make_the_newest_one_older():
+    stream = Stream().locked(10)
+    late = Measurement(SECOND + 4 * PERIOD, scan(world(4), 4).points_m)
+    assert stream(seen(world(10)), scan(world(10), 10), late)[1].age_s == 0
+
+
+def test_what_waited_in_a_segment_ends_with_it():
+    stream = Stream()
+    stream(seen(world()), scan(world(), 1))
+    stream.anchor.reset()
+    assert 'nothing has been measured yet' in stream(seen(world()))[1].reason
+
+
+def test_a_slow_network_has_twice_its_period_more():
+    slow = MetricSettings(source='family', every_s=5.0, timeout_s=2.0)
+    assert patience_s(slow) == 12 and patience_s(RANGE) == RANGE.timeout_s
+
+
+def test_a_fixed_shift_alone_counts_and_a_limit_of_zero_leaves_all_that_is_ahead():
+    fixed = MetricSettings(source='fixed', scale=1.0, shift=0.5, min_depth_m=0.0)
+    assert metres(MAP, Quantity.DISPARITY_AFFINE, fixed)[0][0, :2].tolist() == [1.0, 2.0]
+
+
+def test_two_streams_of_the_same_measurements_give_the_same_bytes_and_know_nothing_of_each_other():
+    streams = Stream(), Stream(), Stream()
+    for number in range(12):
+        first, second, _ = (stream(wavy(world(n), n), scan(world(n), number, outliers=0.2, seed=n))
+                            for stream, n in zip(streams, (number, number, number + 50), strict=True))
+        assert first[1] == second[1] and np.array_equal(first[0], second[0]) if first[0] is not None else not number
 
 
 # --- for looking only

@@ -111,6 +111,35 @@ def test_a_map_of_an_odd_size_is_looked_up_to_its_last_pixel():
     assert pairs.value == [ramp[-1, -1]]
 
 
+def test_a_point_just_outside_the_picture_is_outside_and_the_first_pixel_begins_half_a_pixel_before():
+    edge = np.float32([[(u - 31.5) / 50, 0, 1] for u in (-0.6, -0.4, 63.4, 63.6)])
+    assert project(edge, CAMERA)[0][:, 0] == pytest.approx([-0.4, 63.4], abs=1e-4)
+
+
+@pytest.mark.parametrize(('apart_s', 'used'), [(0.049, True), (0.051, False)])
+def test_a_measurement_is_used_within_the_tolerance_and_not_beyond(apart_s, used):
+    source, point = RangeSource(MetricSettings(tolerance_s=0.05)), np.float32([[0, 0, 1]])
+    (pairs,) = source.correspond(frame(1, Measurement(round((1 - apart_s) * SECOND), point)), map_of(1), CAMERA)
+    assert (not pairs.problem) == used
+
+
+def test_frames_are_forgotten_after_two_seconds_and_maps_are_kept_as_they_were():
+    source, map, point = RangeSource(MetricSettings()), map_of(1), np.float32([[0, 0, 1]])
+    source.correspond(frame(1), map, CAMERA)
+    map[:] = 7
+    (pairs,) = source.correspond(frame(1.5, Measurement(SECOND, point)), map_of(2), CAMERA)
+    assert pairs.value == [1]
+    (pairs,) = source.correspond(frame(3.2, Measurement(SECOND, point)), map_of(2), CAMERA)
+    assert '0.500 s away' in pairs.problem and len(source.seen) == 2
+
+
+def test_what_is_measured_before_its_picture_waits_and_belongs_to_it():
+    source, point = RangeSource(MetricSettings()), np.float32([[0, 0, 1]])
+    assert source.correspond(frame(1, Measurement(round(1.03 * SECOND), point)), map_of(1), CAMERA) == []
+    (pairs,) = source.correspond(frame(1.033), map_of(2), CAMERA)
+    assert pairs.value == [2]
+
+
 def test_a_source_that_needs_a_network_says_so():
     with pytest.raises(SettingsError, match='open_stream'):
         open_source(SLOW, Quantity.DISPARITY_AFFINE, Tracker())
