@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from depth_ros.core.window import WindowSpec
 
 WARM_UP = 50
-STAGES = ('decode', 'resize', 'motion', 'infer', 'resize back', 'stitch', 'anchor', 'pose', 'window and rest', 'cloud', 'messages')
+STAGES = ('decode', 'resize', 'motion', 'infer', 'resize back', 'stitch', 'anchor', 'pose', 'window and rest', 'cloud',
+          'messages')
 MESSAGES = ('depth/image', 'relative/image', 'pose', 'pose_embedding')
 PERIOD_NS = 33_333_333
 RANGE_POINTS = 200
