@@ -68,6 +68,13 @@ def test_of_a_smeared_edge_nothing_stays_that_hangs_between_the_surfaces(width_p
     assert not flying[:, :320 - width_px // 2 - 5].any() and not flying[:, 320 + width_px // 2 + 5:].any()
 
 
+def test_an_edge_smeared_into_the_sky_flies_and_the_sky_does_not():
+    depth_m = smeared(8, far_m=1e9)
+    depth_m[depth_m > 100] = np.inf    # as the metric layer tells the sky
+    flying = find_flying(depth_m, 0.05)
+    assert flying[(depth_m > 1.25) & (depth_m < 4)].all() and not flying[np.isinf(depth_m)].any()
+
+
 def test_what_flies_does_not_depend_on_which_side_is_near_and_on_which_axis_the_edge_lies():
     depth_m = smeared(8)[:, 80:-80]
     flying = find_flying(depth_m, 0.05)
