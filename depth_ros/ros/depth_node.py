@@ -19,7 +19,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
-from depth_ros.errors import DepthRosError
+from depth_ros.errors import DepthRosError, SettingsError
 from depth_ros.io.camera_msg import parse_intrinsics, read_calibration
 from depth_ros.io.measured import Measurements
 from depth_ros.pipeline import open_live
@@ -188,6 +188,15 @@ def parse_names(args: list[str] | None) -> list[str]:
     return names
 
 
+def check_named(args: list[str], node: DepthNode) -> None:
+    """Raise SettingsError for a parameter `-p NAME:...` of this node that ROS keeps from it without a word."""
+    for flag, rule in zip(args, args[1:], strict=False):
+        if flag in ('-p', '--param') and rule.startswith(f'{node.get_name()}:') and node.get_namespace() != '/':
+            raise SettingsError(f'-p {rule} does not reach {node.get_fully_qualified_name()}: in a namespace ROS takes the '
+                                f'parameters of one node from a file only (--params-file, under '
+                                f'{node.get_fully_qualified_name()}:)')
+
+
 def main(args: list[str] | None = None) -> int:
     """Run a node, or one for each of `--names`, until interrupted; return the exit code."""
     # rclpy ends the context on SIGINT as on SIGTERM; a KeyboardInterrupt on top would come out of the middle of anything.
@@ -202,6 +211,7 @@ def main(args: list[str] | None = None) -> int:
         executor = SingleThreadedExecutor()
         for name in names:
             nodes.append(DepthNode(name))
+            check_named(args or sys.argv, nodes[-1])
             executor.add_node(nodes[-1])
         executor.spin()
     except ExternalShutdownException:

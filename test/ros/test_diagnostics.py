@@ -3,9 +3,11 @@
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from std_srvs.srv import Trigger
 
+from depth_ros.core.frame import Anchor, DepthFrame, Frame, Quantity
 from depth_ros.ros.diagnostics import Rate, Statistics, WarnOnce, diagnose
 from depth_ros.ros.inbox import Mailbox, Pairing, Picture
 from test.ros.rig import Rig, grey_picture, image
@@ -50,6 +52,24 @@ def test_a_pause_is_no_silence() -> None:
     assert diagnose('active', '', statistics, 1) == (b'\x00', 'running')
     statistics.drop('unusable picture', 'what is this?')
     assert [diagnose('active', '', statistics, count)[0] for count in (0, 1)] == [b'\x00', b'\x02']
+
+
+@pytest.mark.parametrize(('state', 'metric', 'listeners', 'missing', 'level', 'message'), [
+    ('locked', True, 1, '', b'\x00', 'running'),
+    ('locked', True, 1, 'no sensor', b'\x01', 'no sensor'),
+    ('converging', False, 1, '', b'\x01', 'metres converging: too few points'),
+    ('lost', True, 1, '', b'\x01', 'metres lost, the last scale is held: too few points'),
+    ('lost', False, 1, '', b'\x02', 'metres lost: too few points'),
+    ('lost', False, 1, 'no sensor', b'\x02', 'metres lost: no sensor'),
+    ('lost', False, 0, '', b'\x00', 'idle: nobody subscribes to a result'),
+])
+def test_how_sure_the_metres_are_is_the_level(state: str, metric: bool, listeners: int, missing: str, level: bytes,
+                                              message: str) -> None:
+    statistics, map = Statistics(), np.ones((2, 2), np.float32)
+    statistics.arrivals.tick(time.monotonic())
+    statistics.newest = DepthFrame(0, Frame(grey_picture(), 0), map, Quantity.DISPARITY_AFFINE, map if metric else None,
+                                   anchor=Anchor(state, reason='too few points'))
+    assert diagnose('active', '', statistics, listeners, missing) == (level, message)
 
 
 def test_warnings_that_differ_in_numbers_are_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 
-from test.ros.rig import NodeProcess, Rig, camera_info, grey_picture, image, wait
+from test.ros.rig import COMMAND, NodeProcess, Rig, camera_info, grey_picture, image, wait
 
 
 def test_a_node_comes_up_by_itself(metric: Rig) -> None:
@@ -69,6 +69,14 @@ def test_a_wrong_parameter_ends_the_node_with_one_sentence(tmp_path: Path, given
     node = NodeProcess(tmp_path, f'/wrong_{os.getpid()}', **given)
     assert node.process.wait(60) == 2
     assert said in node.log and 'Traceback' not in node.log
+
+
+def test_a_parameter_of_one_node_that_ros_would_drop_in_a_namespace_ends_it_with_one_sentence(tmp_path: Path) -> None:
+    names = (*COMMAND, '--names', 'left')
+    node = NodeProcess(tmp_path, '/robot', names, **{'left:metric.source': 'fixed'})
+    assert node.process.wait(60) == 2
+    assert '-p left:metric.source:=fixed does not reach /robot/left: in a namespace' in node.log
+    assert 'Traceback' not in node.log
 
 
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
