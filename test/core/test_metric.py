@@ -314,6 +314,16 @@ def test_a_map_of_nothing_does_not_cost_a_lock_of_any_family():
     assert stream(np.full((48, 64), np.nan, np.float32))[1].state == 'locked'
 
 
+def test_a_view_of_sky_alone_whose_depth_the_fit_cannot_tell_loses_the_lock_and_gets_it_back():
+    stream = Stream()
+    for number in range(5):
+        _, anchor = stream(wavy(world(number), number), scan(world(number), number, seed=number))
+    sky = np.full((48, 64), (1e-3 - anchor.shift) / anchor.scale, np.float32)    # at a kilometre, by the fit
+    _, anchor = stream(sky)
+    assert anchor.state == 'lost' and 'uncertain by' in anchor.reason
+    assert stream(wavy(world(6), 6))[1].state == 'locked'
+
+
 def test_twenty_points_are_enough_and_more_than_a_thousand_are_thinned():
     assert 'needs 20' in Stream()(seen(world()), scan(world(), 0, 19))[1].reason
     assert '1 of 2' in Stream()(seen(world()), scan(world(), 0, 20))[1].reason
@@ -340,6 +350,22 @@ def test_late_fixes_do_not_make_the_newest_one_older():
     stream = Stream().locked(10)
     late = Measurement(SECOND + 4 * PERIOD, scan(world(4), 4).points_m)
     assert stream(seen(world(10)), scan(world(10), 10), late)[1].age_s == 0
+
+
+def test_points_that_agree_in_order_alone_are_too_far_off_to_be_a_fix():
+    fit, depth_m = ScaleFit(Quantity.DEPTH_AFFINE), np.repeat([0.01, 10.0], 40)
+    depth_m = depth_m * np.random.default_rng(0).uniform(0.3, 3, 80)
+    fit.learn(Correspondences(SECOND, depth_m + np.random.default_rng(1).normal(0, 1, 80), 1 / depth_m, np.ones(80)))
+    assert fit.fixes == 0 and 'median error of depth' in fit.problem
+
+
+def test_points_by_which_near_and_far_are_swapped_are_no_fix():
+    fit, random = ScaleFit(Quantity.DISPARITY_AFFINE), np.random.default_rng(0)
+    inverse = random.uniform(0.3, 1.0, 100)
+    map = inverse.copy()
+    fit.learn(Correspondences(SECOND, map, inverse, np.ones(100)))      # agrees, and is remembered
+    fit.learn(Correspondences(2 * SECOND, 1.3 - inverse + random.normal(0, 0.5, 100), inverse, np.ones(100)))
+    assert fit.fixes == 1 and 'near and far would be swapped' in fit.problem and fit.agreement > 0.15
 
 
 def test_what_waited_in_a_segment_ends_with_it():
