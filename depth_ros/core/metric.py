@@ -8,7 +8,7 @@ import numpy as np
 from depth_ros.core.camera import Camera
 from depth_ros.core.frame import Anchor, DepthFrame, Frame, Quantity
 from depth_ros.core.measurement import Correspondences
-from depth_ros.core.scale_fit import ScaleFit, value_of
+from depth_ros.core.scale_fit import ScaleFit, percentiles, value_of
 from depth_ros.errors import SettingsError
 from depth_ros.settings import MetricSettings
 
@@ -90,7 +90,7 @@ class MetricAnchor:
             self.first_ns = frame.stamp_ns
         thin = map[::8, ::8]
         thin = thin[np.isfinite(thin)]
-        values = np.percentile(thin, PERCENTILES).astype(np.float64) if len(thin) else fit.ends
+        values = percentiles(thin, PERCENTILES) if len(thin) else fit.ends
         age_s = max(frame.stamp_ns - (fit.newest_ns if fit.fixes else self.first_ns), 0) / 1e9
         uncertainty = fit.uncertainty(values)
         state, reason = self._state(age_s, uncertainty, settings)

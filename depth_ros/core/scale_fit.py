@@ -66,7 +66,7 @@ class ScaleFit:
         own, running = (np.abs(depth_of(s * x + t, self.quantity) / depth_m - 1)
                         for s, t in ((scale, shift), (self.scale, self.shift)))
         agree = (counts > AGREEING * weight) | (own < RIGHT)
-        near, far = np.percentile(depth_m[agree], ENDS)
+        near, far = percentiles(depth_m[agree], ENDS)
         flat = far < ONE_DEPTH * near
         if flat and not self.fixes:
             self.problem = (f'all points are about equally far ({near:.2f} to {far:.2f} m), which tells the scale from '
@@ -108,7 +108,7 @@ class ScaleFit:
                 as_it_was = _equations(self.ends, self.scale * self.ends + self.shift, held)
                 normal, right = normal + as_it_was[0], right + as_it_was[1]
             self.normal, self.right = keep * self.normal + normal, keep * self.right + right
-        ends = np.percentile(x, ENDS)
+        ends = percentiles(x, ENDS)
         if not flat and np.ptp(ends) >= np.ptp(self.ends) / 2:
             self.ends = ends
         self.scale, self.shift = (float(number) for number in np.linalg.lstsq(self.normal, self.right, rcond=None)[0])
@@ -142,6 +142,12 @@ def _equations(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.nda
     """Return the normal equations (2, 2), (2,) of weighted points (N,)."""
     X = np.stack([x, np.ones_like(x)])
     return (X * weight) @ X.T, (X * weight) @ y
+
+
+def percentiles(values: np.ndarray, shares: tuple[int, ...]) -> np.ndarray:
+    """Return the values (len(shares),) float64 that stand at these percentiles of values (N,), N > 0."""
+    order = np.sort(values)    # a tenth of the time that np.percentile takes
+    return order[[share * (len(order) - 1) // 100 for share in shares]].astype(np.float64)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
