@@ -65,7 +65,10 @@ class DepthNode(LifecycleNode):
         return self._attempt('configure', self._configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._attempt('activate', self._activate)
+        done = self._attempt('activate', self._activate)
+        if done != TransitionCallbackReturn.SUCCESS:
+            self.on_deactivate(state)    # what had begun
+        return done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         for subscription in self.inputs:
@@ -125,8 +128,8 @@ class DepthNode(LifecycleNode):
         # In this order the executor takes what came together: what was measured and the camera_info before the picture.
         kinds = () if worker.stream.family.quantity.is_metric else worker.measurements.kinds
         self.sensors = Sensors(self, kinds, worker.on_measured, self.warn)
-        self.inputs = [subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn),
-                       subscribe(self, kind, topic, worker.on_image, self.warn)]
+        self.inputs.append(subscribe(self, CameraInfo, 'camera_info', worker.on_camera_info, self.warn))
+        self.inputs.append(subscribe(self, kind, topic, worker.on_image, self.warn))
         worker.start(exact=settings.camera_info_policy == 'exact')
         self.phase, self.active_since_s = 'active', time.monotonic()
         self.get_logger().info(f'waiting for pictures on {self.inputs[1].topic_name}')

@@ -69,11 +69,11 @@ def test_the_bag_is_one_file_that_the_mcap_library_reads(tmp_path):
 
 def test_metres_and_only_metres_lie_on_the_depth_topic(tmp_path):
     source = open_source(write_ros2(tmp_path / 'in', camera_entries(2)))
-    relative, metric = write(source, tmp_path / 'a.mcap'), tmp_path / 'b' / 'b.mcap'
+    relative, metric = write(source, tmp_path / 'a.mcap', points=True), tmp_path / 'b' / 'b.mcap'
     metric.parent.mkdir()
     write(source, metric, metres=2.0)
     ours = [name for name in topics(relative) if name.startswith('/depth_ros/')]
-    assert ours == ['/depth_ros/alignment', '/depth_ros/relative/image']
+    assert ours == ['/depth_ros/alignment', '/depth_ros/relative/image', '/depth_ros/relative/points']
     found = {name: msg for name, _, msg in read_all(metric) if name.startswith('/depth_ros/')}
     assert sorted(found) == ['/depth_ros/alignment', '/depth_ros/depth/camera_info', '/depth_ros/depth/image']
     depth, info = found['/depth_ros/depth/image'], found['/depth_ros/depth/camera_info']

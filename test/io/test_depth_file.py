@@ -20,7 +20,7 @@ def write(folder):
     out = DepthFolder(folder)
     out.add(depth(0))
     out.add(depth(1, depth_m=np.full((2, 3), 2, np.float32), T_world_cam=np.eye(4), T_metric_cam=2 * np.eye(4),
-                  anchor=Anchor('locked', 2.0, uncertainty=np.inf)))
+                  anchor=Anchor('lost', 2.0, uncertainty=np.inf)))    # and held
     out.close()
     return folder
 

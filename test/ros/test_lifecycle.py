@@ -48,6 +48,17 @@ def test_a_node_that_cannot_configure_says_why_and_waits(tmp_path: Path) -> None
         assert not rig.change_state(Transition.TRANSITION_CONFIGURE)    # still not, but it may be tried again
 
 
+def test_a_node_that_cannot_activate_says_why_and_lets_go_of_what_had_begun(networks: dict[str, Path],
+                                                                             tmp_path: Path) -> None:
+    override = f'qos_overrides./undecided_{os.getpid()}/image.subscription.reliability'
+    with Rig('undecided', tmp_path, weights=networks['relative'], metric__source='range', **{override: 'perhaps'}) as rig:
+        status = rig.status(lambda values, status: status.level == DiagnosticStatus.ERROR)
+        assert 'inactive: ' in status.message and 'perhaps' in status.message
+        assert not rig.change_state(Transition.TRANSITION_ACTIVATE)
+        wait(lambda: not any(rig.node.count_subscribers(f'{rig.namespace}/{topic}')
+                             for topic in ('camera_info', 'range/camera_info')), 'the end of the subscriptions')
+
+
 @pytest.mark.skipif(find_spec('tf2_ros') is not None, reason='tf2_ros is installed')
 def test_transforms_are_not_promised_where_tf2_ros_is_missing(networks: dict[str, Path], tmp_path: Path) -> None:
     with Rig('transforms', tmp_path, weights=networks['relative'], node__publish_tf=True) as rig:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from depth_ros.core.frame import DepthFrame, Frame, Quantity
+from depth_ros.core.frame import Anchor, DepthFrame, Frame, Quantity
 from depth_ros.io.measured import Measurements
 from depth_ros.ros.diagnostics import Statistics, WarnOnce
 from depth_ros.ros.worker import Worker
@@ -23,6 +23,9 @@ class PatientStream:
 
     def push(self, frame: Frame) -> list[DepthFrame]:
         self.frames.append(frame)
+        return []
+
+    def reset(self) -> list[DepthFrame]:
         return []
 
 
@@ -68,16 +71,28 @@ def test_a_failing_inference_costs_one_picture_and_a_new_segment() -> None:
     assert statistics.problem == ''    # the last one was fine
 
 
-def test_what_was_measured_goes_with_the_next_picture_and_is_forgotten_when_time_goes_back() -> None:
+def test_what_was_measured_goes_with_the_next_picture_and_is_forgotten_when_a_segment_begins() -> None:
     stream, log = PatientStream(), list[str]()
     worker = make_worker(stream, [], log, MetricSettings(source='range'))
+    worker.on_measured('range', 'before the node was active')
+    worker.measurements.notes.append('what was assumed')
     worker.start(exact=False)
-    for count, stamp in enumerate((10, 11, 5)):
+    for count, (stamp, reset) in enumerate(((10, False), (11, False), (5, False), (6, False), (7, True))):
+        worker.reset_wanted = reset
         worker.on_measured('range', 'no message at all')
         worker.on_measured('range', image(np.ones((HEIGHT, WIDTH, 3), np.uint8), (stamp + 2) * 10**9))    # of the future
         worker.on_image(image(grey_picture(), stamp * 10**9))
         wait(lambda count=count: len(stream.frames) > count, 'the picture')
     worker.stop()
-    assert [len(frame.measured) for frame in stream.frames] == [1, 1, 0]
+    assert [len(frame.measured) for frame in stream.frames] == [1, 1, 0, 1, 0]
     assert all(item.problem for frame in stream.frames for item in frame.measured)
-    assert log == [text for text in log if 'camera_info' in text]    # what is wrong is the anchor's to say
+    assert log == ['what was assumed']    # what is wrong with them is the anchor's to say
+
+
+def test_metres_that_are_late_or_lost_are_said_once_in_the_log() -> None:
+    out, log = list[DepthFrame](), list[str]()
+    worker = make_worker(PatientStream(), out, log, MetricSettings())
+    for state, age_s in (('converging', 1.0), ('locked', 9.0), ('converging', 3.0), ('lost', 1.0), ('lost', 2.0)):
+        worker._publish([DepthFrame(0, Frame(grey_picture(), 0), np.ones((2, 2), np.float32), Quantity.DISPARITY_AFFINE,
+                                    anchor=Anchor(state, age_s=age_s, reason='too few points'))], Settings())
+    assert log == ['metres converging: too few points', 'metres lost: too few points'] and len(out) == 5
