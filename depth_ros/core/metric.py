@@ -16,6 +16,7 @@ NOMINAL_NEAR_M, NOMINAL_FAR_M = 1.0, 8.0
 LOG_LIMIT = 20.0          # log(1 + depth) beyond any depth
 LOCK_FIXES = 2            # so many fixes, and
 LOCK_UNCERTAINTY = 0.2    # this standard deviation of depth over depth, lock
+EXTRAPOLATED = 0.6        # share of the picture far from all measured depth that is worth a warning
 STEP = 0.025              # change of the scale, and of depth in the median, from frame to frame while metres go out
 PERCENTILES = (10, 30, 50, 70, 90)    # of a map that stand for all of it
 NOT_CALIBRATED = ('the camera is not calibrated, so that nothing measured can be found in its pictures; publish '
@@ -94,6 +95,9 @@ class MetricAnchor:
         age_s = max(frame.stamp_ns - (fit.newest_ns if fit.fixes else self.first_ns), 0) / 1e9
         uncertainty = fit.uncertainty(values)
         state, reason = self._state(age_s, uncertainty, settings)
+        beyond = fit.extrapolated(thin)
+        if state == 'locked' and beyond > EXTRAPOLATED:
+            reason = reason or f'{100 * beyond:.0f} % of the picture is far from all depth that was measured: a guess there'
         scale, shift = self._step(values) if self.gives_metres and state != 'converging' else (fit.scale, fit.shift)
         return Anchor(state, scale, shift, fit.residual, fit.inliers, fit.points, age_s, uncertainty, reason)
 

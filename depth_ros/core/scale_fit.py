@@ -27,6 +27,7 @@ AGREEMENT = 0.15          # rank correlation of map and points below which they 
 AGREEMENT_MEMORY = 0.7    # share of its past that the running correlation keeps per fix
 WORST = 0.5               # median relative error of depth that a fix may have
 OFF = 0.15                # by which the running fit may be worse than that, before the fix contradicts it
+MARGIN = 0.5              # what lies this share of its span beyond the ends of a fit is far from them
 CHANGED_FIXES = 3         # so many in a row that do, and the scale itself has changed
 
 
@@ -114,6 +115,12 @@ class ScaleFit:
         self.scale, self.shift = (float(number) for number in np.linalg.lstsq(self.normal, self.right, rcond=None)[0])
         self.variance = float(share @ (self.scale * x + self.shift - y) ** 2) / INDEPENDENT
         self.newest_ns, self.fixes = max(stamp_ns, self.newest_ns), self.fixes + 1
+
+    def extrapolated(self, x: np.ndarray) -> float:
+        """Return the share of values x (N,) that lie far from those that the fit was determined between."""
+        low, high = self.ends
+        margin = MARGIN * (high - low)
+        return float(np.mean((x < low - margin) | (x > high + margin))) if len(x) else 0.0
 
     def uncertainty(self, x: np.ndarray) -> float:
         """Return the standard deviation of depth over depth, in the median over values x (N,) of the map."""

@@ -28,7 +28,7 @@ from depth_ros.settings import CloudSettings
 
 PREFIX = '/depth_ros/'    # of our topics in a bag
 PATH_POSES = 1000         # the longest path; one of these takes 4 ms to publish
-LEVELS = {'converging': 'WARN', 'lost': 'ERROR'}    # of the state of an anchor, else OK
+LEVELS = {'converging': 'WARN', 'lost': 'ERROR'}    # of the state of an anchor; else WARN with a reason, OK without
 
 Make = Callable[[Any, DepthFrame, CloudSettings], Any]    # header, frame, cloud -> message, None where there is none
 
@@ -121,7 +121,7 @@ class DepthMessages:
     def _alignment(self, header: Any, depth: DepthFrame, _: CloudSettings) -> Any:
         anchor = depth.anchor
         values = {**anchor_values(depth), 'segment': str(depth.segment)}
-        return status_message(self.types, header, 'alignment', LEVELS.get(anchor.state, 'OK'),
+        return status_message(self.types, header, 'alignment', LEVELS.get(anchor.state, 'WARN' if anchor.reason else 'OK'),
                               anchor.reason or anchor.state, values)
 
     def _pose(self, _: Any, depth: DepthFrame, __: CloudSettings) -> Any:

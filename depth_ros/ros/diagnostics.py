@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from depth_ros.core.frame import DepthFrame
+from depth_ros.core.frame import Anchor, DepthFrame
 from depth_ros.io.topics import anchor_values
 
 RATE_SPAN_S = 5.0        # rates are means over this time
@@ -112,7 +112,8 @@ def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int, m
         return DiagnosticStatus.ERROR, f'no pictures for {silence_s:.0f} s'
     if listeners and statistics.problem:
         return DiagnosticStatus.ERROR, statistics.problem
-    if listeners and statistics.newest and statistics.newest.anchor.state in ('converging', 'lost'):
+    anchor = statistics.newest.anchor if listeners and statistics.newest else Anchor()
+    if statistics.newest and (anchor.state in ('converging', 'lost') or anchor.reason):
         return _of_metres(statistics.newest, missing)
     if missing or statistics.camera_problem:
         return DiagnosticStatus.WARN, missing or statistics.camera_problem
@@ -120,7 +121,7 @@ def diagnose(phase: str, failure: str, statistics: Statistics, listeners: int, m
 
 
 def _of_metres(depth: DepthFrame, missing: str) -> tuple[bytes, str]:
-    """Return the level and the line of a frame whose metres are not, or no longer, sure."""
+    """Return the level and the line of a frame whose metres are not, or no longer, sure, or doubted."""
     anchor, held = depth.anchor, depth.depth_m is not None
     level = DiagnosticStatus.ERROR if anchor.state == 'lost' and not held else DiagnosticStatus.WARN
     reason = missing or anchor.reason or 'not enough was measured yet'

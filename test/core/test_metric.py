@@ -393,6 +393,17 @@ def test_two_streams_of_the_same_measurements_give_the_same_bytes_and_know_nothi
         assert first[1] == second[1] and np.array_equal(first[0], second[0]) if first[0] is not None else not number
 
 
+def test_a_sensor_that_sees_nothing_but_what_is_near_says_that_the_rest_is_a_guess():
+    depth_m = np.linspace(10, 1.0, 48)[:, None] * np.ones((48, 64))
+    stream = Stream()
+    for number in range(4):
+        _, anchor = stream(seen(depth_m), scan(depth_m, number, seed=number, rows=slice(43, None)))
+    assert anchor.state == 'locked' and 'of the picture is far from all depth that was measured' in anchor.reason
+    for number in range(4, 12):
+        _, anchor = stream(seen(depth_m), scan(depth_m, number, seed=number))
+    assert (anchor.state, anchor.reason) == ('locked', '')
+
+
 # --- for looking only
 
 

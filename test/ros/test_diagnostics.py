@@ -1,6 +1,7 @@
 """What /diagnostics and the log say."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,8 +56,8 @@ def test_a_pause_is_no_silence() -> None:
 
 
 @pytest.mark.parametrize(('state', 'metric', 'listeners', 'missing', 'level', 'message'), [
-    ('locked', True, 1, '', b'\x00', 'running'),
-    ('locked', True, 1, 'no sensor', b'\x01', 'no sensor'),
+    ('locked', True, 1, '', b'\x01', 'metres locked: too few points'),
+    ('locked', True, 1, 'no sensor', b'\x01', 'metres locked: no sensor'),
     ('converging', False, 1, '', b'\x01', 'metres converging: too few points'),
     ('lost', True, 1, '', b'\x01', 'metres lost, the last scale is held: too few points'),
     ('lost', False, 1, '', b'\x02', 'metres lost: too few points'),
@@ -70,6 +71,9 @@ def test_how_sure_the_metres_are_is_the_level(state: str, metric: bool, listener
     statistics.newest = DepthFrame(0, Frame(grey_picture(), 0), map, Quantity.DISPARITY_AFFINE, map if metric else None,
                                    anchor=Anchor(state, reason='too few points'))
     assert diagnose('active', '', statistics, listeners, missing) == (level, message)
+    if state == 'locked' and not missing:
+        statistics.newest = replace(statistics.newest, anchor=Anchor(state))
+        assert diagnose('active', '', statistics, listeners) == (b'\x00', 'running')
 
 
 def test_warnings_that_differ_in_numbers_are_one() -> None:
