@@ -71,7 +71,6 @@ class Outputs:
                 message = self.messages.make(topic, depth, cloud)
                 if message is not None:
                     publisher.publish(message)
-
         if self.broadcaster and depth.T_metric_cam is not None:
             self._broadcast(depth, cloud)
 

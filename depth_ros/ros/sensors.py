@@ -109,7 +109,6 @@ class Sensors:
                                              latched=kind == 'tf_static')
 
     def _take(self, kind: str, message: Any) -> None:
-        self.mismatches.pop(kind, None)
         if kind in self.arrivals:
             self.arrivals[kind].tick(time.monotonic())
         self.hand_over(kind, message)

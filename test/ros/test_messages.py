@@ -104,12 +104,16 @@ class BroadcasterStandIn:
 def test_the_camera_hangs_on_the_world_in_tf_while_its_way_is_in_metres(node: Any,
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'tf2_ros', SimpleNamespace(TransformBroadcaster=BroadcasterStandIn))
-    outputs = Outputs(node, FAMILY, {}, print, build({'node.publish_tf': True}))
+    said: list[str] = []
+    outputs = Outputs(node, FAMILY, {}, said.append, build({'node.publish_tf': True}))
     assert outputs.listeners() == 1    # /tf itself
     T_metric_cam = np.eye(4)
     T_metric_cam[:3, 3] = 1, 2, 3
     outputs.publish(depth_frame(T_metric_cam=T_metric_cam), CloudSettings())
     outputs.publish(depth_frame(T_world_cam=T_metric_cam), CloudSettings())    # in no unit: not for /tf
+    nameless = replace(depth_frame().frame, frame_id='')
+    outputs.publish(replace(depth_frame(T_metric_cam=T_metric_cam), frame=nameless), CloudSettings())
+    assert len(said) == 1 and 'the pictures have no frame_id' in said[0]
     sent, = outputs.broadcaster.sent
     at, turn = sent.transform.translation, sent.transform.rotation
     assert (sent.header.frame_id, sent.child_frame_id) == ('depth_ros_world', 'optical')

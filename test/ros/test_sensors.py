@@ -132,6 +132,8 @@ def test_what_was_latched_before_is_heard_and_what_is_not_latched_is_explained(l
                                                                               monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sensors.TYPES, 'tf_static', 'std_msgs/msg/String')    # stands in for tf2_msgs, which no wheel brings
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    listener.node = rclpy.create_node('listener', namespace='robot', context=listener.context)    # /tf is for all
+    listener.executor.add_node(listener.node)
     listener.sensor.create_publisher(String, '/tf_static', latched).publish(String(data='from before'))
     listener.listen('tf_static')
     listener.until(lambda: listener.heard, 'what was latched')

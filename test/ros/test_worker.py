@@ -68,7 +68,7 @@ def test_a_failing_inference_costs_one_picture_and_a_new_segment() -> None:
     assert [depth.stamp_ns for depth in out] == [2 * 10**8, 4 * 10**8]
     assert (statistics.drops, stream.resets) == ({'failed inference': 2}, {'asked for': 2})
     assert [text for text in log if 'failed' in text] == ['failed inference: MemoryError: no 1 bytes left']
-    assert statistics.problem == ''    # the last one was fine
+    assert statistics.problem == '' and not worker.received_s    # the last one was fine, and nothing is left of the others
 
 
 def test_what_was_measured_goes_with_the_next_picture_and_is_forgotten_when_a_segment_begins() -> None:
