@@ -75,8 +75,10 @@ class Measurements:
         more than metric.tolerance_s waits for later pictures, and so does, a while, what needs a transform that is not known
         yet. A message that cannot be used comes as a measurement with a `problem`.
         """
-        self._collect(stamp, clean(frame_id))
+        crowded_out = self._collect(stamp, clean(frame_id))
         given, still = [], []
+        if any(item.stamp > stamp for item in crowded_out):    # those would have been of use next, if the clocks were one
+            given.append(Measurement(stamp, problem=_later(self.waiting[-1], stamp)))
         for item in self.waiting:
             early_s, measurement, problem = (item.stamp - stamp) / 1e9 - self.settings.tolerance_s, None, ''
             if 0 < early_s < FUTURE_S:
@@ -84,8 +86,7 @@ class Measurements:
                 continue
             try:
                 if early_s >= FUTURE_S:
-                    raise InputError(f'the {item.kind} message is stamped {(item.stamp - stamp) / 1e9:.1f} s later than the '
-                                     'picture; synchronise the clocks of the sensors')
+                    raise InputError(_later(item, stamp))
                 measurement = self._measure(item, clean(frame_id), camera)
             except UnknownTransform as error:
                 if self.live and stamp - item.stamp < PATIENCE_NS:
@@ -103,8 +104,11 @@ class Measurements:
         self.waiting = still
         return tuple(sorted(given, key=lambda measurement: measurement.stamp_ns))
 
-    def _collect(self, stamp: int, frame_id: str) -> None:
-        """Bring transforms and calibration up to date, and what came into the line of those that wait."""
+    def _collect(self, stamp: int, frame_id: str) -> list[_Waiting]:
+        """Bring transforms and calibration up to date, and what came into the line of those that wait.
+
+        Return those that there was no more room for.
+        """
         for kind in TF:
             for message in _drain(self.incoming[kind]):
                 try:
@@ -121,8 +125,10 @@ class Measurements:
                 self.waiting.append(_Waiting(kind, at, message))
         if _from_tf(self.settings):
             self.waiting.append(_Waiting('picture', stamp, frame_id))
-        if self.live:
-            self.waiting = self.waiting[-KEPT['range' if self.settings.source == 'range' else 'odometry']:]
+        room = KEPT['range' if self.settings.source == 'range' else 'odometry']
+        excess = max(0, len(self.waiting) - room) if self.live else 0
+        crowded_out, self.waiting = self.waiting[:excess], self.waiting[excess:]
+        return crowded_out
 
     def _measure(self, item: _Waiting, frame_id: str, camera: Camera | None) -> Measurement | None:
         if item.kind == 'range':
@@ -226,6 +232,11 @@ class Measurements:
     def _note(self, text: str) -> None:
         if text not in self.notes and len(self.notes) < 20:
             self.notes.append(text)
+
+
+def _later(item: _Waiting, stamp: int) -> str:
+    return (f'the {item.kind} message is stamped {(item.stamp - stamp) / 1e9:.1f} s later than the picture; synchronise the '
+            'clocks of the sensors')
 
 
 def needed(settings: MetricSettings) -> tuple[str, ...]:

@@ -245,6 +245,16 @@ def test_what_is_stamped_in_the_far_future_is_a_problem_and_not_kept():
     assert only.problem == ''
 
 
+def test_live_what_is_always_stamped_later_than_the_pictures_is_a_problem():
+    ours, problems = Measurements(MetricSettings(source='range')), []
+    for count in range(3 * KEPT['range']):
+        at = NOW + count * SECOND // 15
+        ours.add('range', SimpleNamespace(header=head(at + 3 * SECOND, 'cam')))
+        problems += [measured.problem for measured in ours.take(at, 'cam', CAMERA)]
+    assert len(problems) == 2 * KEPT['range']    # of the others it could not be known yet
+    assert all('stamped 3.0 s later than the picture; synchronise the clocks' in problem for problem in problems)
+
+
 def test_a_measurement_waits_a_while_for_its_transform():
     ours = Measurements(MetricSettings(source='range'))
     ours.add('range', cloud(NOW, [(0, 0, 2)]))
