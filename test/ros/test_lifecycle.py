@@ -18,7 +18,7 @@ def test_a_node_comes_up_by_itself(metric: Rig) -> None:
 
 
 def test_a_lifecycle_manager_takes_the_node_up_and_down_and_up_again(networks: dict[str, Path], tmp_path: Path) -> None:
-    with Rig('managed', tmp_path, weights=networks['metric'], node__autostart=False) as rig:
+    with Rig('managed', tmp_path, weights=networks['metric'], node__autostart=False, metric__source='range') as rig:
         assert rig.state() == 'unconfigured'
         assert rig.set_parameter('metric.max_depth_m', 3.0).successful
         assert rig.set_parameter('camera.model', 'raw').successful    # only now, while it is not configured
@@ -27,6 +27,7 @@ def test_a_lifecycle_manager_takes_the_node_up_and_down_and_up_again(networks: d
             assert rig.state() == 'inactive'
             assert rig.change_state(Transition.TRANSITION_ACTIVATE)
             rig.warm_up('relative/image', 'preview')
+            assert not rig.node.count_subscribers(f'{rig.namespace}/range/camera_info')    # the network has metres itself
             assert not rig.set_parameter('camera.model', 'rectified').successful
             assert rig.change_state(Transition.TRANSITION_DEACTIVATE)
             wait(lambda: rig.images.get_subscription_count() == 0, 'the end of the subscription')
