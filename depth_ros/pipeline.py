@@ -69,8 +69,11 @@ def open_reference(settings: Settings, in_background: bool) -> Ask:
     """
     slow = settings.metric
     model = replace(settings.model, variant=slow.variant)
-    stream = open_stream(Settings(family=slow.family, weights=slow.weights, threads=settings.threads, model=model),
-                         live=True)
+    try:
+        stream = open_stream(Settings(family=slow.family, weights=slow.weights, threads=settings.threads, model=model),
+                             live=True)
+    except (SettingsError, WeightsError) as error:
+        raise type(error)(f'metric.family={slow.family}, set by metric.weights and metric.variant: {error}') from error
     if not stream.family.quantity.is_metric:
         raise SettingsError(f'metric.family={slow.family} gives {stream.family.quantity.value}, no metres; set '
                             'metric.family (and metric.variant or metric.weights) to a metric network, `depth_ros models` '

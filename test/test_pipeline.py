@@ -191,6 +191,11 @@ def test_a_slow_network_without_metres_is_refused():
         open_stream(metric__source='family', metric__family='lite')
 
 
+def test_a_slow_network_whose_weights_are_missing_names_the_setting_for_them(tmp_path):
+    with pytest.raises(SettingsError, match='metric.family=onnx, set by metric.weights and metric.variant: '):
+        open_stream(metric__source='family', metric__family='onnx', metric__weights=str(tmp_path / 'none.yaml'))
+
+
 def test_live_the_slow_network_is_not_waited_for(tmp_path):
     slow = str(write_network(tmp_path, 'disparity_metric'))
     stream = open_stream(metric__source='family', metric__family='onnx', metric__weights=slow, live=True, in_background=True)

@@ -85,9 +85,10 @@ def fit_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray | float = 1.0, out
     A misfit of `outlier` times the median costs a point three quarters of its `weight`.
     """
     scale, shift = _line_of_the_majority(x, y)
+    least = 1e-12 * np.abs(y).max()
     for _ in range(FIT_PASSES):
         miss = np.abs(scale * x + shift - y)
-        counts = weight / (1 + (miss / (outlier * np.median(miss) + 1e-12 * np.abs(y).max())) ** 2) ** 2
+        counts = weight / (1 + (miss / (outlier * _median(miss) + least)) ** 2) ** 2
         scale, shift = fit_scale_shift(x, y, counts, symmetric)
     return scale, shift, counts
 
@@ -113,8 +114,16 @@ def _line_of_the_majority(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     shift = y[low] - scale * x[low]
     judges = order[:: max(1, len(x) // FIT_JUDGES)]
     miss = np.abs(scale[:, None] * x[judges] + shift[:, None] - y[judges])
-    best = int(np.argmin(np.median(miss, axis=1)))
+    best = int(np.argmin(_median(miss)))
     return float(scale[best]), float(shift[best])
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Return the median along the last axis of finite values: what np.median says, in half the time."""
+    middle = values.shape[-1] // 2
+    if values.shape[-1] % 2:
+        return np.partition(values, middle)[..., middle]
+    return np.partition(values, (middle - 1, middle))[..., middle - 1:middle + 1].mean(axis=-1)
 
 
 def _spread(values: np.ndarray) -> float:

@@ -126,13 +126,13 @@ class ScaleFit:
         """Return the standard deviation of depth over depth, in the median over values x (N,) of the map."""
         if not self.fixes or self.scale <= 0:
             return math.inf
-        X = np.stack([x, np.ones_like(x)])                                            # (2, N)
-        normal = self.normal * (INDEPENDENT / self.normal[1, 1])    # of one fix: the errors of those after it are the same
-        variance = self.variance * np.einsum('in,ij,jn->n', X, np.linalg.pinv(normal), X)
+        # Of the weight of one fix, for the errors of those after it are the same; its 2x2 equations are solved by hand.
+        (xx, x1), (_, weight) = self.normal * (INDEPENDENT / self.normal[1, 1])
+        variance = self.variance * (weight * x * x - 2 * x1 * x + xx) / max(xx * weight - x1 * x1, 1e-30)
         y = self.scale * x + self.shift
         depth_m = depth_of(y, self.quantity)
         slope = (1 + depth_m) / depth_m if self.quantity is Quantity.LOG_DEPTH_AFFINE else 1 / np.abs(y)
-        return float(np.median(np.sqrt(np.maximum(variance, 0)) * slope))
+        return float(np.median(np.sqrt(variance) * slope))
 
 
 def _usable(measured: Correspondences, quantity: Quantity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

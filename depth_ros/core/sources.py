@@ -19,6 +19,7 @@ from depth_ros.settings import MetricSettings
 
 SPAN_NS = 2_000_000_000    # frames are kept this long for measurements that come late,
 MOST_FRAMES = 60           # at most so many,
+MOST_POINTS = 6_000        # of a measurement that are looked for in the picture
 KEPT_PX = 2                # and every n-th pixel of them
 ASKED_ROWS = 30            # so many rows, and as dense columns, of a network's answer are used
 
@@ -80,12 +81,13 @@ class RangeSource:
             return Correspondences(near.stamp_ns, problem=(
                 f'the range measurement is {apart_ns / 1e9:.3f} s away from the nearest picture, metric.tolerance_s allows '
                 f'{self.tolerance_ns / 1e9:g} s; check the clocks of the two, or allow more'))
-        uv, depth_m = project(measured.points_m, near.camera)
+        points_m = measured.points_m[::-(-len(measured.points_m) // MOST_POINTS) or 1]
+        uv, depth_m = project(points_m, near.camera)
         column, row = (np.minimum(uv / KEPT_PX + 0.5, np.array(near.map.shape[::-1]) - 0.5)).astype(int).T
         if not len(depth_m):
-            ahead = int((measured.points_m[:, 2] > 0).sum())
+            ahead = int((points_m[:, 2] > 0).sum())
             return Correspondences(near.stamp_ns, problem=(
-                f'none of {len(measured.points_m)} measured points lies in the picture, {ahead} of them in front of the '
+                f'none of {len(points_m)} measured points lies in the picture, {ahead} of them in front of the '
                 'camera; check where the sensor sits (metric.extrinsic or /tf_static) and its frame_id'))
         return Correspondences(near.stamp_ns, near.map[row, column].astype(np.float64), 1 / depth_m, np.ones(len(depth_m)))
 
