@@ -115,7 +115,7 @@ def test_without_leave_no_engine_is_built(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_two_cameras_in_one_process_share_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = (sys.executable, '-m', 'test.ros.fake_gpu', '0.1', 'inf', '', '--names', 'depth_node', 'right',
-               '--ros-args', '-r', 'right:image:=right/image', '-p', 'right:metric.min_depth_m:=0.2')
+               '--ros-args', '-r', 'right:image:=right/image')
     with rig('pair', tmp_path, monkeypatch, command=command) as node:
         camera, seen = node.node.create_publisher(Image, 'right/image', RELIABLE), []
         node.node.create_subscription(Image, f'right/{TOPIC}', seen.append, RELIABLE)
