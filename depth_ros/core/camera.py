@@ -121,17 +121,15 @@ def project(points_m: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarra
         widest = np.nanmax(np.abs(rays(camera)), axis=(0, 1))
         inside = (np.abs(xy) <= widest).all(axis=1)
         points, xy = points[inside], xy[inside]
-        uv = _distort(xy, camera)
-    else:
-        uv = xy * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    uv = to_pixels(xy, camera)
     inside = ((uv > -0.5) & (uv < (camera.width - 0.5, camera.height - 0.5))).all(axis=1)
     return uv[inside], points[inside, 2]
 
 
-def _distort(xy: np.ndarray, camera: Camera) -> np.ndarray:
-    """Return the pixels (N, 2) of directions x/z, y/z (N, 2) through the lens."""
-    if not len(xy):
-        return xy
+def to_pixels(xy: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return the pixels u, v (N, 2) float64 of directions x/z, y/z (N, 2) through the lens, in the picture or not."""
+    if not camera.is_distorted or not len(xy):
+        return xy * np.array([camera.fx, camera.fy]) + (camera.cx, camera.cy)
     ahead = np.concatenate([xy, np.ones((len(xy), 1))], axis=1)[:, None]
     lens = cv2.fisheye if camera.distortion_model == 'equidistant' else cv2
     return lens.projectPoints(ahead, np.zeros(3), np.zeros(3), camera.K, np.array(camera.D))[0].reshape(-1, 2)

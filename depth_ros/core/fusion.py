@@ -3,10 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
-from depth_ros.core.camera import Camera, rays
+from depth_ros.core.camera import Camera, rays, to_pixels
 from depth_ros.core.frame import DepthFrame
 
 AGREE = 0.05     # depths that differ by less, as a share, are one surface
@@ -72,13 +71,7 @@ def _seen_from(past_m: np.ndarray, camera: Camera, T_now_past: np.ndarray) -> np
 
 def _pixels(points: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     """Return the nearest pixels u, v (N) int of points (N, 3) before the camera."""
-    if camera.is_distorted:
-        D, none = np.array(camera.D), np.zeros(3)
-        project = cv2.fisheye.projectPoints if camera.distortion_model == 'equidistant' else cv2.projectPoints
-        uv = (project(points[:, None].astype(np.float64), none, none, camera.K, D)[0].reshape(-1, 2) if len(points)
-              else np.zeros((0, 2)))
-    else:
-        uv = points[:, :2] / points[:, 2:] * (camera.fx, camera.fy) + (camera.cx, camera.cy)
+    uv = to_pixels(points[:, :2] / points[:, 2:], camera)
     uv = np.rint(np.clip(uv, -1, max(camera.height, camera.width))).astype(int)
     return uv[:, 0], uv[:, 1]
 
